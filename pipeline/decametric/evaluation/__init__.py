@@ -1,0 +1,1 @@
+"""Proof of quality: scores of predictors on a scene, interpolation always beside."""

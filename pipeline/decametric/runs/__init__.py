@@ -1,0 +1,1 @@
+"""Who computes: Dask clients, and many scenes in a row."""

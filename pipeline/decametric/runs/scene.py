@@ -1,0 +1,108 @@
+"""One scene from items to a lazy 10 m dataset: the steps that every way of running shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from decametric.scenes.items import SCL, tile
+from decametric.scenes.reader import load
+from decametric.superres.inference import sharpen
+from decametric.superres.plan import explain
+from decametric.superres.predictor import Interpolation, parts
+from decametric.superres.presets import load_predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pystac
+    import xarray as xr
+
+    from decametric.superres.plan import Plan
+    from decametric.superres.predictor import Predictor
+    from decametric.superres.presets import Precision
+
+DEFAULT_PREDICTOR = "bicubic"
+"""What sharpens unless something is named; trained presets are not shipped yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is wanted of every scene."""
+
+    predictor: str = DEFAULT_PREDICTOR
+    """Name or path of the predictor."""
+    bands: tuple[str, ...] | None = None
+    """Bands of the result; None: all."""
+    bbox: tuple[float, float, float, float] | None = None
+    """Area of interest in degrees: west, south, east, north."""
+    chunk: int = 1098
+    """Edge of the blocks in 10 m pixels."""
+    window: int = 1098
+    """Largest edge of the predictor's windows in 10 m pixels."""
+    precision: Precision = "float32"
+    """Arithmetic of networks."""
+    offset: int | None = None
+    """Radiometric offset where an item leaves it open."""
+    any_level: bool = False
+    """Take scenes of another level than the predictor was trained for."""
+
+    def open_predictor(self) -> Predictor:
+        """The predictor itself."""
+        return load_predictor(self.predictor, precision=self.precision)
+
+    def open_scene(self, items: Sequence[pystac.Item], predictor: Predictor) -> xr.DataTree:
+        """The lazy scene with every band that is needed, and no other."""
+        return load(
+            items,
+            bbox=self.bbox,
+            bands=needed_bands(predictor, self.bands),
+            chunk=self.chunk,
+            offset=self.offset,
+        )
+
+    def sharpen(self, items: Sequence[pystac.Item]) -> xr.Dataset:
+        """The lazy result of one scene."""
+        predictor = self.open_predictor()
+        return sharpen(
+            self.open_scene(items, predictor),
+            predictor,
+            bands=_without_classes(self.bands),
+            window=self.window,
+            any_level=self.any_level,
+        )
+
+    def explain(self, items: Sequence[pystac.Item]) -> Plan:
+        """The plan of one scene, nothing computed."""
+        predictor = self.open_predictor()
+        return explain(
+            self.open_scene(items, predictor),
+            predictor,
+            bands=_without_classes(self.bands),
+            window=self.window,
+            any_level=self.any_level,
+        )
+
+
+def by_tile(items: Iterable[pystac.Item]) -> dict[str | None, list[pystac.Item]]:
+    """Items of each tile, in the order of the tiles' names; each tile is a scene of its own."""
+    groups: dict[str | None, list[pystac.Item]] = {}
+    for item in sorted(items, key=lambda item: tile(item) or ""):
+        groups.setdefault(tile(item), []).append(item)
+    return groups
+
+
+def needed_bands(predictor: Predictor, wanted: Sequence[str] | None) -> list[str] | None:
+    """Bands to load so that the wanted ones can be made; None: every band of the items."""
+    if wanted is None:
+        return None
+    needed = dict.fromkeys(wanted)
+    for part in parts(predictor):
+        if not isinstance(part, Interpolation) and set(part.bands_out) & set(wanted):
+            needed |= dict.fromkeys(part.bands_in)
+    return list(needed)
+
+
+def _without_classes(bands: Sequence[str] | None) -> list[str] | None:
+    """Bands to sharpen; the classification is carried along by whoever loaded it."""
+    return None if bands is None else [band for band in bands if band != SCL]

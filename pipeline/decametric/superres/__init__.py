@@ -1,0 +1,1 @@
+"""Sharpening: predictors, networks, bundles, and the lazy pipeline that runs them."""

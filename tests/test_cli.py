@@ -1,0 +1,245 @@
+"""The command line as a user meets it: exit codes, sentences, clean output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+
+from decametric import console
+from decametric.cli import cli
+from decametric.testing import synthetic_scene
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    return str(synthetic_scene(tmp_path_factory.mktemp("scene"), size=120))
+
+
+def run(*words):
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def process(*words, **options):
+    options.setdefault("stdout", subprocess.PIPE)
+    options.setdefault("stderr", subprocess.PIPE)
+    source = str(Path(__file__).parents[1] / "pipeline")
+    return subprocess.run(
+        [sys.executable, "-m", "decametric", *map(str, words)],
+        check=False,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": source},
+        **options,
+    )
+
+
+def commands(group=cli, path=()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
+def test_every_verb_has_help_with_an_example(path):
+    result = run(*path, "--help")
+    assert result.exit_code == 0
+    assert "Example:\n    decametric " + " ".join(path) in result.stdout
+
+
+def test_every_example_parses():
+    for path, command in commands():
+        for line in command.epilog.splitlines()[2:]:
+            words = line.partition(">")[0].split()[1:]
+            verb = cli
+            while isinstance(verb, click.Group):
+                verb = verb.commands[words.pop(0)]
+            assert verb.make_context(path[-1], words).command is verb
+
+
+def test_sharpen_writes_every_band_and_goes_on(catalog, tmp_path):
+    first = run("sharpen", catalog, "-o", tmp_path / "o.zarr", "--json")
+    assert first.exit_code == 0, first.stderr
+    (tile,) = json.loads(first.stdout)["tiles"]
+    assert (tile["tile"], tile["blocks_written"], tile["blocks_skipped"]) == ("33UUB", 2, 0)
+    assert tile["predictor"]["name"] == "bicubic"
+    stored = xr.open_zarr(tmp_path / "o.zarr", group="33UUB")
+    assert dict(stored.sizes) == {"time": 2, "y": 120, "x": 120}
+    assert set(stored.data_vars) == set(tile["bands"])
+    assert len(tile["bands"]) == 13
+
+    again = run("sharpen", catalog, "-o", tmp_path / "o.zarr", "--json")
+    (tile,) = json.loads(again.stdout)["tiles"]
+    assert (tile["blocks_written"], tile["blocks_skipped"]) == (0, 2)
+
+
+def test_without_predictor_it_says_that_no_network_ran(catalog, tmp_path):
+    silent = run("sharpen", catalog, "-o", tmp_path / "a.zarr", "--predictor", "bicubic")
+    spoken = run("sharpen", catalog, "-o", tmp_path / "b.zarr")
+    assert silent.stderr == ""
+    assert "bicubic" in spoken.stderr
+    assert "no network" in spoken.stderr
+
+
+def test_bands_area_and_chunk_reach_the_result(catalog, tmp_path):
+    bbox = (11.802, 55.897, 11.808, 55.902)
+    result = run(
+        "sharpen", catalog, "-o", tmp_path / "o.zarr", "--bands", "swir16,B2,SCL",
+        "--chunk", 36, "--bbox", *bbox, "--predictor", "bilinear",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    stored = xr.open_zarr(tmp_path / "o.zarr", group="33UUB")
+    assert set(stored.data_vars) == {"B11", "B02", "SCL"}
+    assert stored.sizes["x"] < 120
+    assert stored["B11"].chunks[-1][0] == 36
+
+
+def test_items_come_from_standard_input(catalog, tmp_path):
+    item = json.loads(next(Path(catalog).parent.glob("*/*.json")).read_text())
+    folder = Path(catalog).parent / item["id"]
+    for asset in item["assets"].values():
+        asset["href"] = str(folder / asset["href"])
+    item["links"] = []
+    result = process(
+        "sharpen", "-", "-o", tmp_path / "o.zarr", "--bands", "B11", "--json",
+        input=json.dumps({"type": "FeatureCollection", "features": [item]}),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["tiles"][0]["bands"] == ["B11"]
+
+
+def test_explain_computes_nothing_and_tells_the_size(catalog):
+    result = run("explain", catalog, "--json", "--chunk", "60")
+    (plan,) = json.loads(result.stdout).values()
+    assert plan["dates"] == 2
+    assert plan["shape"] == [120, 120]
+    assert run("explain", catalog).stdout.startswith("predictor")
+
+
+def test_assess_scores_each_band_beside_interpolation(catalog):
+    result = run("assess", catalog, "--predictor", "bicubic", "--json")
+    assert result.exit_code == 0, result.stderr
+    (rows,) = json.loads(result.stdout).values()
+    assert [row["band"] for row in rows] == ["B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09"]
+    assert all(row["bicubic"] > 0 and row["bilinear"] > 0 for row in rows)
+
+
+def test_models_are_listed_and_shown():
+    assert {"bicubic", "bilinear"} <= set(json.loads(run("models", "list", "--json").stdout))
+    assert json.loads(run("models", "show", "bicubic", "--json").stdout)["name"] == "bicubic"
+    assert "bicubic" in run("models", "list").stdout
+
+
+def test_versions_name_what_is_installed():
+    found = json.loads(run("versions", "--json").stdout)
+    assert found["xarray"] == xr.__version__
+    assert "." in found["gdal"]
+
+
+BAD = [
+    (["frobnicate"], 2, "frobnicate"),
+    (["sharpen"], 2, "ITEMS"),
+    (["sharpen", "CATALOG"], 2, "--output"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--chunk", "100"], 2, "chunk=100"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--window", "100"], 2, "100"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--bands", "B13"], 2, "B13"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--bands", "B10"], 1, "B10"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--precision", "half"], 2, "half"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--bbox", "0", "0", "1", "1"], 2, "outside"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--workers", "2", "--scheduler", "x:1"], 2, "--workers"),
+    (["sharpen", "no/such.json", "-o", "OUT"], 1, "no/such.json"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--predictor", "dsen3"], 1, "dsen3"),
+    (["models", "show", "dsen3"], 1, "dsen3"),
+    (["models", "import", "no.hdf5", "-o", "OUT", "--level", "L1C"], 1, "no.hdf5"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "named"), BAD, ids=[" ".join(bad[0]) for bad in BAD])
+def test_bad_input_ends_with_one_sentence_that_names_it(words, code, named, catalog, tmp_path):
+    places = {"CATALOG": catalog, "OUT": tmp_path / "o.zarr"}
+    result = run(*(places.get(word, word) for word in words))
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("No --predictor")]
+    assert result.exit_code == code, result.stderr
+    assert len(errors) == 1
+    assert errors[0].startswith("Error: ")
+    assert errors[0].endswith(".")
+    assert "unexpected" not in errors[0]
+    assert named in errors[0]
+    assert result.stdout == ""
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_a_store_of_another_configuration_is_refused_unless_overwritten(catalog, tmp_path):
+    order = ["sharpen", catalog, "-o", tmp_path / "o.zarr", "--bands", "B11", "--predictor"]
+    assert run(*order, "bicubic").exit_code == 0
+    refused = run(*order, "bilinear")
+    assert refused.exit_code == 1
+    assert "bicubic" in refused.stderr
+    assert run(*order, "bilinear", "--overwrite").exit_code == 0
+
+
+def test_a_traceback_shows_only_on_demand(tmp_path):
+    words = ("sharpen", "no/such.json", "-o", tmp_path / "o.zarr")
+    quiet, loud = run(*words), run(*words, "--debug")
+    assert (quiet.exit_code, loud.exit_code) == (1, 1)
+    assert "Traceback" not in quiet.stderr
+    assert "Traceback" in loud.stderr
+
+
+def test_a_bug_is_reported_as_one(catalog, monkeypatch):
+    monkeypatch.setattr("decametric.scenes.sources.read_items", lambda _: 1 / 0)
+    result = run("explain", catalog)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: unexpected ZeroDivisionError")
+
+
+def test_an_interrupted_run_says_how_to_go_on(catalog, tmp_path, monkeypatch):
+    def stopped(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("decametric.store.zarr.write", stopped)
+    result = run("sharpen", catalog, "-o", tmp_path / "o.zarr")
+    assert result.exit_code == console.INTERRUPTED
+    assert "same command again" in result.stderr
+
+
+def test_in_a_pipe_there_is_json_and_no_bar(catalog, tmp_path):
+    words = ("sharpen", catalog, "-o", tmp_path / "o.zarr", "--predictor", "bicubic", "--json")
+    result = process(*words)
+    assert json.loads(result.stdout)["tiles"]
+    assert result.stderr == ""
+
+
+def test_on_a_terminal_there_is_a_bar(catalog, tmp_path):
+    ours, theirs = os.openpty()
+    result = process("sharpen", catalog, "-o", tmp_path / "o.zarr", "--json", stderr=theirs)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert json.loads(result.stdout)["tiles"]
+    assert "33UUB" in shown
+    assert "2/2" in shown
+
+
+def test_local_workers_compute_the_same_numbers(catalog, tmp_path):
+    words = ["sharpen", catalog, "--bands", "B11,B01", "--json", "-o"]
+    here = run(*words, tmp_path / "here.zarr")
+    there = process(*words, tmp_path / "there.zarr", "--workers", 1)
+    assert (here.exit_code, there.returncode) == (0, 0), there.stderr
+    stored = [xr.open_zarr(tmp_path / n, group="33UUB").load() for n in ("here.zarr", "there.zarr")]
+    assert stored[0].identical(stored[1])
+
+
+def test_a_scheduler_that_does_not_answer_is_named(catalog, tmp_path, monkeypatch):
+    monkeypatch.setattr("decametric.runs.clients.CONNECT_TIMEOUT", 0.2)
+    result = run("sharpen", catalog, "-o", tmp_path / "o.zarr", "--scheduler", "tcp://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "tcp://127.0.0.1:9" in result.stderr
