@@ -26,7 +26,7 @@ RES = {name: band.resolution for name, band in BANDS.items()} | {"SCL": 20}
 def random_bands(
     rows: int, cols: int, *, dates: int = 1, seed: int = 0
 ) -> dict[str, NDArray[np.float32]]:
-    """Reflectance (time, y, x) of every band of the networks; `rows` and `cols` count 10 m pixels."""
+    """Reflectance (time, y, x) of all network bands; `rows` and `cols` count 10 m pixels."""
     rng = np.random.default_rng(seed)
     return {
         band: (rng.random((dates, rows * 10 // res, cols * 10 // res)) * 0.5).astype("float32")
@@ -45,7 +45,9 @@ def with_gaps(
         step = RES[band] // 10
         rows, cols = (step * index for index in np.indices(values.shape[1:]))
         wedge = rows + 2 * cols < 0.4 * values.shape[1] * step
-        result[band] = np.where(wedge | (rng.random(values.shape) < 0.01), np.float32("nan"), values)
+        result[band] = np.where(
+            wedge | (rng.random(values.shape) < 0.01), np.float32("nan"), values
+        )
     return result
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -218,11 +220,22 @@ def test_in_a_pipe_there_is_json_and_no_bar(catalog, tmp_path):
     assert result.stderr == ""
 
 
+def read_all(terminal):
+    """Everything that is written to a terminal until its other end is closed."""
+    shown = b""
+    with contextlib.suppress(OSError):  # that is how Linux says that nobody writes any more
+        while part := os.read(terminal, 4096):
+            shown += part
+    return shown.decode()
+
+
 def test_on_a_terminal_there_is_a_bar(catalog, tmp_path):
     ours, theirs = os.openpty()
-    result = process("sharpen", catalog, "-o", tmp_path / "o.zarr", "--json", stderr=theirs)
-    os.close(theirs)
-    shown = os.read(ours, 65536).decode()
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(read_all, ours)  # a terminal that is not read makes the writer wait
+        result = process("sharpen", catalog, "-o", tmp_path / "o.zarr", "--json", stderr=theirs)
+        os.close(theirs)
+        shown = reading.result()
     os.close(ours)
     assert json.loads(result.stdout)["tiles"]
     assert "33UUB" in shown

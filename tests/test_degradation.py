@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import made_scenes as made
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from odc.geo.xr import ODCExtensionDs
 from scipy.ndimage import gaussian_filter
 
+import made_scenes as made
 from decametric.bands import NETWORK_BANDS
 from decametric.degradation import MIN_WEIGHT, Degradation, degrade
 from decametric.errors import UsageError
@@ -147,9 +147,7 @@ def test_lazy_equals_whole_for_every_chunking(ratio, gaps, shape):
             value, weight = Degradation(ratio).weighted(values, valid)
             expected = np.where(weight >= MIN_WEIGHT, value, np.float32(np.nan))
             np.testing.assert_array_equal(found[0], expected)
-            np.testing.assert_allclose(
-                weight, oracle(valid, ratio), atol=1e-6
-            )
+            np.testing.assert_allclose(weight, oracle(valid, ratio), atol=1e-6)
         assert gaps == bool(np.isnan(bands[names[0]]).any())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -117,21 +118,29 @@ class Verbs(click.Group):
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]  # noqa: ANN401
         """Run a command line and leave with its exit code."""
-        # TensorFlow reads this when it is imported; its greetings are not for our users.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         words = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in words
         extra["standalone_mode"] = False
         try:
             with warnings.catch_warnings():
-                if not debug:  # what libraries warn of is for developers
-                    warnings.simplefilter("ignore")
+                if not debug:
+                    _hush()
                 code = super().main(words, **extra)
         except BaseException as error:  # noqa: BLE001  (this is the outermost frame)
             if debug and not isinstance(error, (click.ClickException, SystemExit)):
                 traceback.print_exception(error)
             code = _report(error)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hush() -> None:
+    """Silence the libraries: what they greet, warn of and log is for developers."""
+    # Read when TensorFlow and Dask are imported, by worker processes too.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
+    # When a run is stopped, tasks are abandoned on purpose; asyncio laments each.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
 
 
 def _report(error: BaseException) -> int:

@@ -6,8 +6,9 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from decametric import __version__
+
 LIBRARIES = (
-    "decametric",
     "dask",
     "distributed",
     "xarray",
@@ -40,7 +41,11 @@ def show_versions() -> dict[str, str]:
     >>> show_versions()["decametric"]
     '0.1.0'
     """
-    found = {"python": sys.version.split()[0], "platform": platform.platform()}
+    found = {
+        "decametric": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+    }
     found |= {name: _version(name) for name in LIBRARIES}
     return found | {"gdal": _gdal()}
 

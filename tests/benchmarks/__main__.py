@@ -46,9 +46,9 @@ def main() -> None:
     report = [
         "# Benchmarks",
         "",
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine()}, "
-        f"Python {platform.python_version()}. Ratios are taken within one run; random weights "
-        "(speed does not depend on them), synthetic scenes.",
+        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine()},",
+        f"Python {platform.python_version()}. Ratios are taken within one run; random weights, on",
+        "which speed does not depend; synthetic scenes.",
         "",
     ]
     with tempfile.TemporaryDirectory() as name:

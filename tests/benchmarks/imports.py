@@ -22,13 +22,12 @@ def seconds(*command: str) -> float:
 
 def main() -> None:
     """Time both."""
-    lines = [
-        "## Start",
-        "",
-        f"`import decametric` {seconds('-c', 'import decametric'):.2f} s, "
-        f"`decametric --help` {seconds('-m', 'decametric', '--help'):.2f} s "
-        f"(Python itself: {seconds('-c', ''):.2f} s).",
-    ]
+    found = {
+        "`import decametric`": seconds("-c", "import decametric"),
+        "`decametric --help`": seconds("-m", "decametric", "--help"),
+        "Python itself": seconds("-c", ""),
+    }
+    lines = ["## Start", "", *(f"- {name}: {value:.2f} s" for name, value in found.items())]
     finish({"report": lines})
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-
 from tests.benchmarks.common import arguments, finish, preset
 
 EDGES = (96, 186, 366, 546, 732, 1098, 1650)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import made_scenes as made
 import pytest
+
+import made_scenes as made
 
 
 @pytest.fixture(scope="session")

@@ -151,9 +151,7 @@ def test_the_halo_counts_the_support_of_the_projection(bands, halo):
     b20, b60 = b20[: of["b20"]], b60[: of["b60"]]
     core = np.s_[:, halo:-halo, halo:-halo]
     whole = predictor(b10, b20, b60)[core]
-    wide = [
-        np.pad(b, [(0, 0), (n, n), (n, n)], constant_values=9) for b, n in ((b20, 6), (b60, 2))
-    ]
+    wide = [np.pad(b, [(0, 0), (n, n), (n, n)], constant_values=9) for b, n in ((b20, 6), (b60, 2))]
     other = predictor(np.pad(b10, [(0, 0), (12, 12), (12, 12)]), *wide)[:, 12:-12, 12:-12][core]
     np.testing.assert_array_equal(whole, other)
 

@@ -115,9 +115,7 @@ def test_nothing_beyond_the_halo_matters(make):
     core = np.s_[:, step:-step, step:-step]
     whole = predictor(image(4, 48, 48), b20, b60)[core]
     # The window ends at the halo in the one, and goes on with other values in the other.
-    wide = [
-        np.pad(b, [(0, 0), (n, n), (n, n)], constant_values=9) for b, n in ((b20, 6), (b60, 2))
-    ]
+    wide = [np.pad(b, [(0, 0), (n, n), (n, n)], constant_values=9) for b, n in ((b20, 6), (b60, 2))]
     other = predictor(image(4, 72, 72), *wide)[:, 12:-12, 12:-12][core]
     np.testing.assert_array_equal(whole, other)
 

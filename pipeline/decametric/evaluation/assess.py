@@ -14,6 +14,7 @@ import xarray as xr
 
 from decametric.bands import BANDS, SHARPENED, group
 from decametric.degradation import degrade
+from decametric.errors import UsageError
 from decametric.metrics import rmse
 from decametric.superres.inference import sharpen
 from decametric.superres.predictor import Predictor, provenance
@@ -49,14 +50,25 @@ def assess(
         Lazy ``rmse`` in reflectance over (predictor, ratio, band), NaN where a band does not belong
         to a ratio or a predictor does not return it. Only pixels count that every predictor made
         and the reference has; all dates are pooled.
+
+    Raises
+    ------
+    UsageError
+        If two different predictors have the same name.
     """
     one = isinstance(predictors, (str, Path, Predictor))
     given: list[Predictor | str | Path] = [predictors] if one else list(predictors)  # type: ignore[list-item, arg-type]  # mypy does not follow `one`
     loaded = [load_predictor(p) if isinstance(p, (str, Path)) else p for p in given]
     known = {name: load_predictor(name) for name in BASELINES}
-    known |= {str(provenance(predictor)["name"]): predictor for predictor in loaded}
+    for predictor in loaded:
+        name = str(provenance(predictor)["name"])
+        if name in known and known[name] != predictor:
+            message = f"Two predictors are called {name!r}; score them one at a time."
+            raise UsageError(message)
+        known[name] = predictor
     scores = [_scores(scene, known, ratio, any_level=any_level) for ratio in RATIOS]
-    return _join(scores, "ratio", RATIOS).to_dataset(name="rmse")
+    joined = _join(scores, "ratio", RATIOS).transpose("predictor", "ratio", "band")
+    return joined.to_dataset(name="rmse")
 
 
 def _scores(
@@ -92,5 +104,8 @@ def _band_scores(reference: xr.Dataset, results: dict[str, xr.Dataset], band: st
 
 def _join(arrays: Sequence[xr.DataArray], name: str, labels: Sequence[object]) -> xr.DataArray:
     """Arrays side by side along a new, labelled dimension."""
-    joined: xr.DataArray = xr.concat(arrays, name)
+    # A score that is missing carries no grid, hence `minimal`: take the coordinates that there are.
+    joined: xr.DataArray = xr.concat(
+        arrays, name, coords="minimal", compat="override", combine_attrs="drop"
+    )
     return joined.assign_coords({name: list(labels)})

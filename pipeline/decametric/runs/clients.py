@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -64,13 +65,25 @@ def _local(workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with (
-        LocalCluster(
+    with _deaf():
+        cluster = LocalCluster(
             n_workers=workers, threads_per_worker=threads, dashboard_address=None
-        ) as cluster,
-        Client(cluster) as made,
-    ):
+        )
+    with cluster, Client(cluster) as made:
         yield made
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that start in the block inherit that Ctrl-C is not for them.
+
+    A terminal sends it to all of them; only the first should act, and stop the others in order.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

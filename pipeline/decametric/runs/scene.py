@@ -36,8 +36,8 @@ class Order:
     """Bands of the result; None: all."""
     bbox: tuple[float, float, float, float] | None = None
     """Area of interest in degrees: west, south, east, north."""
-    chunk: int = 1098
-    """Edge of the blocks in 10 m pixels."""
+    chunk: int | None = None
+    """Edge of the blocks in 10 m pixels; None: equal blocks of at most 1098."""
     window: int = 1098
     """Largest edge of the predictor's windows in 10 m pixels."""
     precision: Precision = "float32"

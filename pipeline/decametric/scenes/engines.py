@@ -47,7 +47,7 @@ def digital_numbers(
     addresses: Sequence[str],
     grid: GeoBox,
     *,
-    chunk: int,
+    chunk: tuple[int, int],
     engine: str,
 ) -> da.Array:
     """Digital numbers of one band, one task per item and block.
@@ -62,8 +62,8 @@ def digital_numbers(
         The band's `locator` for every item.
     grid : GeoBox
         Pixels to read.
-    chunk : int
-        Edge of a block in pixels.
+    chunk : (int, int)
+        Rows and columns of a block in pixels.
     engine : {"stackstac", "odc-stac"}
         Who reads.
 
@@ -105,7 +105,9 @@ def _lean(
     }  # fmt: skip
 
 
-def _read_stackstac(items: list[dict[str, Any]], band: str, grid: GeoBox, chunk: int) -> da.Array:
+def _read_stackstac(
+    items: list[dict[str, Any]], band: str, grid: GeoBox, chunk: tuple[int, int]
+) -> da.Array:
     """The one exact call of stackstac."""
     import stackstac  # the other engine does without
 
@@ -123,7 +125,7 @@ def _read_stackstac(items: list[dict[str, Any]], band: str, grid: GeoBox, chunk:
         sortby_date=False,
         properties=False,
         band_coords=False,
-        chunksize=(1, 1, chunk, chunk),
+        chunksize=(1, 1, *chunk),
         # A missing file is an error, never no data (stackstac's default forgives HTTP 404).
         errors_as_nodata=(),
         reader=BandFile,
@@ -140,7 +142,9 @@ def _only(blocks: list[NDArray[np.uint16]]) -> NDArray[np.uint16]:
     return blocks[0][:, 0]
 
 
-def _read_odc(items: list[dict[str, Any]], band: str, grid: GeoBox, chunk: int) -> da.Array:
+def _read_odc(
+    items: list[dict[str, Any]], band: str, grid: GeoBox, chunk: tuple[int, int]
+) -> da.Array:
     """The same by odc-stac."""
     import odc.stac  # seconds to import, and only for checks
     import pystac
@@ -151,7 +155,7 @@ def _read_odc(items: list[dict[str, Any]], band: str, grid: GeoBox, chunk: int) 
         [pystac.Item.from_dict(item) for item in items],
         bands=[band],
         geobox=grid,
-        chunks={"y": chunk, "x": chunk},
+        chunks={"y": chunk[0], "x": chunk[1]},
         groupby="id",
         dtype="uint16",
         stac_cfg={"*": {"assets": {"*": {"data_type": "uint16", "nodata": 0}}}},

@@ -13,7 +13,7 @@ from odc.geo.xr import xr_coords
 
 from decametric.bands import BANDS, RESOLUTIONS, band_name, group
 from decametric.errors import SceneError
-from decametric.grid import DEFAULT_CHUNK, check_chunk, crop, nested
+from decametric.grid import DEFAULT_CHUNK, check_chunk, crop, nested, window_edge
 from decametric.scenes.access import locator
 from decametric.scenes.engines import check_engine, digital_numbers
 from decametric.scenes.footprint import item_grid, union
@@ -51,7 +51,7 @@ def load(
     geobox: GeoBox | None = None,
     window: Window | None = None,
     bands: Iterable[str] | None = None,
-    chunk: int = DEFAULT_CHUNK,
+    chunk: int | None = None,
     engine: str = "stackstac",
     offset: int | None = None,
 ) -> xr.DataTree:
@@ -72,8 +72,9 @@ def load(
     bands : iterable of str, optional
         Bands by official or common name, and ``"SCL"``. Default: all but B10, with SCL where
         every item has it.
-    chunk : int
-        Edge of a block in 10 m pixels, a multiple of 6.
+    chunk : int, optional
+        Edge of a block in 10 m pixels, a multiple of 6. Default: equal blocks of at most 1098,
+        which are also the windows of a predictor, so that nothing has to be rechunked.
     engine : {"stackstac", "odc-stac"}
         Who reads; the result is the same bit for bit.
     offset : int, optional
@@ -96,7 +97,6 @@ def load(
     UsageError
         If an argument is wrong, or the area lies outside of the scene.
     """
-    check_chunk(chunk)
     check_engine(engine)
     described = newest([(item, describe(item, offset=offset)) for item in read_items(items)])
     names = _names(bands, described)
@@ -105,7 +105,7 @@ def load(
     whole = union(grids)
     boxes = nested(crop(whole, bbox=bbox, geobox=geobox, window=window))
     steps = days(described, whole)
-    read = _Reading(described, steps, chunk, engine)
+    read = _Reading(described, steps, _edges(boxes[10], chunk), engine)
     scene = xr.DataTree.from_dict(
         {
             group(res): read.dataset([n for n in names if RESOLUTION[n] == res], boxes[res], res)
@@ -124,7 +124,8 @@ class _Reading:
     described: list[Described]
     steps: list[list[int]]
     """Per time step: the positions of its items, the first valid pixel winning."""
-    chunk: int
+    chunk: tuple[int, int]
+    """Rows and columns of a block at 10 m."""
     engine: str
 
     def dataset(self, names: list[str], grid: GeoBox, resolution: int) -> xr.Dataset:
@@ -134,12 +135,14 @@ class _Reading:
         if not names:
             return xr.Dataset(coords=coords)
         items = [item for item, _ in self.described]
-        edge = self.chunk * 10 // resolution
+        rows, cols = (edge * 10 // resolution for edge in self.chunk)
         level = self.described[0][1].level
         variables = {}
         for name in names:
             addresses = [locator(item, info.assets[name]) for item, info in self.described]
-            cube = digital_numbers(items, name, addresses, grid, chunk=edge, engine=self.engine)
+            cube = digital_numbers(
+                items, name, addresses, grid, chunk=(rows, cols), engine=self.engine
+            )
             variables[name] = _variable(name, self._band(cube, name), level)
         return xr.Dataset(variables, coords)
 
@@ -179,6 +182,13 @@ def _variable(name: str, data: da.Array, level: str) -> xr.Variable:
     variable = xr.Variable(("time", "y", "x"), data, attrs)
     variable.encoding["grid_mapping"] = "spatial_ref"
     return variable
+
+
+def _edges(fine: GeoBox, chunk: int | None) -> tuple[int, int]:
+    """Rows and columns of a block: as asked for, else equal blocks."""
+    if chunk is not None:
+        return check_chunk(chunk), check_chunk(chunk)
+    return window_edge(fine.shape.y, DEFAULT_CHUNK), window_edge(fine.shape.x, DEFAULT_CHUNK)
 
 
 def _names(bands: Iterable[str] | None, described: list[Described]) -> list[str]:

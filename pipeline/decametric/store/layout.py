@@ -202,7 +202,7 @@ def _scenes(dataset: xr.Dataset, provenance: Mapping[str, Any]) -> list[dict[str
     """The records of the dates; their times are those of the coordinate, in whole seconds."""
     times = dataset["time"].to_numpy().astype("datetime64[s]")
     scenes = provenance.get("scenes", [])
-    if len(scenes) != len(times) or (np.diff(times) <= np.timedelta64(0)).any():
+    if len(scenes) != len(times) or (np.diff(times) <= np.timedelta64(0, "s")).any():
         message = (
             f"The dataset has {len(times)} dates and {len(scenes)} scenes in its provenance; "
             f"it needs one for each, in the order of time."

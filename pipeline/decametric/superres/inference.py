@@ -166,7 +166,10 @@ def plan(scene: xr.DataTree, predictor: Predictor, wanted: Sequence[str], window
     )
     halo = max((part.halo for part in members), default=0)
     if any(len(edges) > 1 and step < halo for edges, step in zip(blocks, steps, strict=True)):
-        message = f"window={limit} is smaller than the halo of the predictor; use at least {halo}."
+        message = (
+            f"window={limit} is too small for the halo of {halo} pixels that the predictor needs; "
+            f"use {2 * halo} or more."
+        )
         raise UsageError(message)
     ordered = tuple(b for res in RESOLUTIONS for b in of_resolution(BANDS, res) if b in read)
     return Job(members, ordered, halo, steps, (blocks[0], blocks[1]), chunks)

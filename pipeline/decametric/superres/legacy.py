@@ -89,7 +89,7 @@ def read_arrays(file: Path) -> list[NDArray[np.float32]]:
             root = store.get("model_weights", store)
             groups = [root[_text(name)] for name in root.attrs["layer_names"]]
             arrays = [
-                _plain(group[_text(name)])
+                _plain(group[_text(name)], store)
                 for group in groups
                 for name in group.attrs["weight_names"]
             ]
@@ -102,9 +102,10 @@ def read_arrays(file: Path) -> list[NDArray[np.float32]]:
     return arrays
 
 
-def _plain(dataset: h5py.Dataset) -> NDArray[np.float32]:
+def _plain(dataset: h5py.Dataset, store: h5py.File) -> NDArray[np.float32]:
     """The values of a dataset that lies in the file itself."""
-    if dataset.external or dataset.is_virtual:
+    linked = dataset.file.filename != store.filename  # a link leads into another file
+    if linked or dataset.external or dataset.is_virtual:
         message = f"{dataset.name} refers to another file; such weights are not read."
         raise BundleError(message)
     return np.asarray(dataset[()], dtype=np.float32)

@@ -139,7 +139,7 @@ def explain(
         tasks=tasks,
         tasks_per_block=tasks / blocks,
         bytes_read=dates * sum(_bytes_of(name, pixels) for name in {*job.bands_in, *names}),
-        bytes_written=dates * pixels * sum(result[n].dtype.itemsize // 2 for n in names),
+        bytes_written=dates * pixels * sum((result[n].dtype.itemsize + 1) // 2 for n in names),
         flops=dates * _flops(job),
         memory=_memory(job),
     )
