@@ -49,10 +49,10 @@ CATALOGS: dict[str, Catalog] = {
 
 
 def search(
-    *,
     bbox: Sequence[float] | None = None,
-    intersects: Mapping[str, Any] | None = None,
     datetime: str | dt.datetime | list[str | dt.datetime | None] | None = None,
+    *,
+    intersects: Mapping[str, Any] | None = None,
     catalog: str = "earth-search",
     collection: str | None = None,
     level: str = "L2A",
@@ -65,10 +65,10 @@ def search(
     ----------
     bbox : (west, south, east, north), optional
         Area in degrees; one of `bbox` and `intersects` is needed.
-    intersects : mapping, optional
-        Area as a GeoJSON geometry.
     datetime : str, datetime or pair, optional
         ``"2024-07"``, ``"2024-07-01/2024-07-15"`` or what pystac-client takes.
+    intersects : mapping, optional
+        Area as a GeoJSON geometry.
     catalog : str
         ``"earth-search"``, ``"planetary-computer"``, ``"cdse"``, or the URL of any STAC API.
     collection : str, optional

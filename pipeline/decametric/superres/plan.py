@@ -31,7 +31,7 @@ BYTES_FLOAT = 4
 ACTIVATIONS_AT_ONCE = 3  # a residual block holds its input, its hidden layer and its output
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Plan:
     """The size of a job. Bytes are before compression; memory is an estimate for one worker."""
 
@@ -68,8 +68,8 @@ class Plan:
         """Labels and readable values."""
         return [(field.name.replace("_", " "), _text(self, field.name)) for field in fields(self)]
 
-    def __str__(self) -> str:
-        """One line for each fact."""
+    def __repr__(self) -> str:
+        """One line for each fact, for the terminal."""
         return "\n".join(f"{label:<16}{value}" for label, value in self._rows())
 
     def _repr_html_(self) -> str:
