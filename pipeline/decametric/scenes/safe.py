@@ -166,10 +166,11 @@ def _open(path: Path) -> tuple[_Product, str]:
 def _parse(product: _Product, name: str) -> Element:
     """Root of an XML document; entities and external references are refused."""
     try:
-        return fromstring(product.read(name), forbid_dtd=True)
+        document: Element = fromstring(product.read(name), forbid_dtd=True)
     except (ParseError, DefusedXmlException) as error:
         message = f"{name} in {product.path.name} is not sound XML ({error})."
         raise SceneError(message) from None
+    return document
 
 
 def _images(product: _Product, name: str, mtd: Element) -> dict[str, str]:
