@@ -5,6 +5,8 @@ holds the truth. The orthogonal projection onto it, ``y + D^T (D D^T)^-1 (x - D 
 not move the result away from the truth in the mean-square sense. ``(D D^T)^-1`` is a short filter
 (see `Degradation.inverse`), so the step is local and its support is counted in the halo. Near
 no-data D becomes a weighted mean and the filter an approximation; a few more steps close the gap.
+Those reach farther than the halo counts, with ever smaller weight: near no-data the result may
+depend on the window by a trace, never on the chunks, since every chunking has the same windows.
 """
 
 from __future__ import annotations
