@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
+import made_scenes as made
 from decametric import console
 from decametric.cli import cli
 from decametric.testing import synthetic_scene
@@ -23,6 +24,11 @@ from decametric.testing import synthetic_scene
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory):
     return str(synthetic_scene(tmp_path_factory.mktemp("scene"), size=120))
+
+
+@pytest.fixture
+def one_item(catalog):
+    return next(Path(catalog).parent.glob("*/*.json"))
 
 
 def run(*words):
@@ -126,12 +132,48 @@ def test_explain_computes_nothing_and_tells_the_size(catalog):
     assert run("explain", catalog).stdout.startswith("predictor")
 
 
-def test_assess_scores_each_band_beside_interpolation(catalog):
-    result = run("assess", catalog, "--predictor", "bicubic", "--json")
+def test_assess_scores_each_date_beside_interpolation(catalog):
+    words = ("--predictor", "bicubic", "--metric", "rmse", "--metric", "ergas")
+    result = run("assess", catalog, *words, "--json")
     assert result.exit_code == 0, result.stderr
-    (rows,) = json.loads(result.stdout).values()
-    assert [row["band"] for row in rows] == ["B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09"]
-    assert all(row["bicubic"] > 0 and row["bilinear"] > 0 for row in rows)
+    found = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert list(found) == ["items", "protocol", "scores"]
+    assert len(found["items"]) == len(set(found["items"])) == 2
+    rows = [row for row in found["scores"] if row["metric"] == "rmse" and row["band"] != "mean"]
+    assert {row["item"] for row in rows} == set(found["items"])
+    bands = ["B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09"]
+    for item in found["items"]:
+        for predictor in ("bilinear", "bicubic"):
+            part = [r for r in rows if (r["item"], r["predictor"]) == (item, predictor)]
+            assert [row["band"] for row in part] == bands
+            assert all(row["value"] > 0 and row["unit"] == "DN" for row in part)
+
+
+def test_assess_shows_one_table_for_each_item(catalog):
+    result = run("assess", catalog, "--metric", "rmse", "--metric", "cc")
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert lines[0] == ["item", "ratio", "metric", "unit", "bilinear", "bicubic"]
+    assert len({line[0] for line in lines if line[1:3] == ["2x", "rmse"]}) == 2
+
+
+def test_assess_takes_several_predictors_and_writes_a_page(one_item, tmp_path):
+    preset = made.save_preset(tmp_path / "ours", level="L2A")
+    words = ("--predictor", preset, "--predictor", "bicubic", "--metric", "rmse")
+    area = ("--bbox", 11.802, 55.897, 11.808, 55.902)
+    result = run("assess", one_item, *words, *area, "--report", tmp_path / "page", "--json")
+    assert result.exit_code == 0, result.stderr
+    names = [each["name"] for each in json.loads(result.stdout)["protocol"]["predictors"]]
+    assert names == ["bilinear", "bicubic", "ours"]
+    assert "ours" in (tmp_path / "page" / "index.html").read_text()
+    assert json.loads((tmp_path / "page" / "scores.json").read_text()) == json.loads(result.stdout)
+
+
+def test_assess_judges_the_result_at_full_resolution_on_demand(one_item):
+    result = run("assess", one_item, "--metric", "rmse", "--full-resolution", "--json")
+    assert result.exit_code == 0, result.stderr
+    metrics = {row["metric"] for row in json.loads(result.stdout)["scores"]}
+    assert {"rmse", "qnr", "hqnr", "consistency_rmse", "consistency_bias", "d_rho"} <= metrics
 
 
 def test_models_are_listed_and_shown():
@@ -159,6 +201,8 @@ BAD = [
     (["sharpen", "CATALOG", "-o", "OUT", "--workers", "2", "--scheduler", "x:1"], 2, "--workers"),
     (["sharpen", "no/such.json", "-o", "OUT"], 1, "no/such.json"),
     (["sharpen", "CATALOG", "-o", "OUT", "--predictor", "dsen3"], 1, "dsen3"),
+    (["assess", "CATALOG", "--metric", "rmsd"], 2, "rmsd"),
+    (["assess", "CATALOG", "--predictor", "dsen3"], 1, "dsen3"),
     (["models", "show", "dsen3"], 1, "dsen3"),
     (["models", "import", "no.hdf5", "-o", "OUT", "--level", "L1C"], 1, "no.hdf5"),
 ]
@@ -207,7 +251,7 @@ def test_an_interrupted_run_says_how_to_go_on(catalog, tmp_path, monkeypatch):
     def stopped(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("decametric.store.zarr.write", stopped)
+    monkeypatch.setattr("decametric.runs.series.run_series", stopped)
     result = run("sharpen", catalog, "-o", tmp_path / "o.zarr")
     assert result.exit_code == console.INTERRUPTED
     assert "same command again" in result.stderr

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 import made_scenes as made
 from decametric.bands import NETWORK_BANDS
-from decametric.degradation import MIN_WEIGHT, Degradation, degrade
+from decametric.degradation import MIN_WEIGHT, Degradation, degrade, degrade_image
 from decametric.errors import UsageError
 
 RATIOS = pytest.mark.parametrize("ratio", [2, 6])
@@ -170,6 +170,34 @@ def test_degraded_scene_is_coarser_cropped_and_still_nested(ratio):
         np.testing.assert_array_equal(child.time, scene[f"r{res}m"].time)
     assert corners == {made.ORIGIN}
     assert result.attrs == scene.attrs
+
+
+@RATIOS
+@pytest.mark.parametrize("operator", ["mtf", "mean"])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_other_operators_are_lazy_and_equal_for_every_chunking(ratio, operator, gaps):
+    bands = made.random_bands(72, 108, dates=2)
+    bands = made.with_gaps(bands) if gaps else bands
+    results = [degrade(made.scene_of(bands, chunk), ratio, operator) for chunk in (12, 36, 108)]
+    for name, res in (("B04", 10), ("B11", 20), ("B09", 60)):
+        first, *others = (result[f"r{res}m"][name] for result in results)
+        assert first.dtype == np.float32
+        for other in others:
+            np.testing.assert_array_equal(first, other)
+        whole = 60 // res * ratio
+        rows, cols = (size * 10 // res // whole * whole for size in (72, 108))
+        fine = made.scene_of(bands, 108)[f"r{res}m"][name][:, :rows, :cols]
+        np.testing.assert_array_equal(first, degrade_image(fine, ratio, operator))
+        assert first.shape == (2, rows // ratio, cols // ratio)
+
+
+def test_the_modulation_transfer_may_be_given():
+    scene = made.scene_of(made.random_bands(36, 36), 36)
+    given, own = (degrade(scene, 2, "mtf", nyquist=value) for value in ({"B11": 0.3}, None))
+    assert not np.array_equal(given["r20m"]["B11"], own["r20m"]["B11"])
+    np.testing.assert_array_equal(given["r20m"]["B12"], own["r20m"]["B12"])
+    with pytest.raises(UsageError, match="operator='box' is not known"):
+        degrade(scene, 2, "box")
 
 
 def test_degrading_computes_nothing():

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from decametric import metrics
-    from decametric.degradation import degrade
+    from decametric.degradation import degrade, degrade_image
     from decametric.evaluation.assess import assess
+    from decametric.runs.series import run_series
     from decametric.scenes.catalogs import search
     from decametric.scenes.reader import load
+    from decametric.store.valid import valid
     from decametric.store.zarr import write
     from decametric.superres.inference import sharpen
     from decametric.superres.plan import explain
     from decametric.superres.predictor import Bicubic, Bilinear, Predictor
     from decametric.superres.presets import list_predictors, load_predictor
+    from decametric.training.config import TrainConfig
+    from decametric.training.fit import train
     from decametric.versions import show_versions
 
 __version__ = "0.1.0"
@@ -29,16 +33,21 @@ __all__ = [
     "Bicubic",
     "Bilinear",
     "Predictor",
+    "TrainConfig",
     "assess",
     "degrade",
+    "degrade_image",
     "explain",
     "list_predictors",
     "load",
     "load_predictor",
     "metrics",
+    "run_series",
     "search",
     "sharpen",
     "show_versions",
+    "train",
+    "valid",
     "write",
 ]
 
@@ -48,15 +57,20 @@ _MODULES = {
     "Bicubic": "superres.predictor",
     "Bilinear": "superres.predictor",
     "Predictor": "superres.predictor",
+    "TrainConfig": "training.config",
     "assess": "evaluation.assess",
     "degrade": "degradation",
+    "degrade_image": "degradation",
     "explain": "superres.plan",
     "list_predictors": "superres.presets",
     "load": "scenes.reader",
     "load_predictor": "superres.presets",
+    "run_series": "runs.series",
     "search": "scenes.catalogs",
     "sharpen": "superres.inference",
     "show_versions": "versions",
+    "train": "training.fit",
+    "valid": "store.valid",
     "write": "store.zarr",
 }
 

@@ -8,7 +8,6 @@ usage, 130 stopped by the user.
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -92,95 +91,222 @@ def explain(items: str, *, as_json: bool, **wishes: Any) -> None:  # noqa: ANN40
     epilog=options.example(
         "decametric sharpen catalog.json -o out.zarr",
         "decametric sharpen S2A_MSIL2A_20240514.SAFE -o out.zarr --bands B11,B12 --workers 4",
+        "decametric sharpen found.json -o s3://bucket/out.zarr --cluster slurm.yaml --in-flight 4",
     )
 )
 @options.order
-@click.option("-o", "--output", required=True, metavar="STORE", help="Path or URL of the Zarr.")
-@click.option("--overwrite", is_flag=True, help="Replace the tile where the store has it.")
+@options.series
 @options.cluster
-def sharpen(items: str, *, as_json: bool, output: str, overwrite: bool, **rest: Any) -> None:  # noqa: ANN401
-    """Raise every band of a scene to 10 m and write it to a Zarr store.
+def sharpen(items: str, *, as_json: bool, output: str, dry_run: bool, **rest: Any) -> None:  # noqa: ANN401
+    """Raise every band of scenes to 10 m and write them to a Zarr store.
 
-    Each tile becomes a group of the store, each day a step of its time. A run that was stopped
-    goes on where it was when the same command is given again.
+    Each tile becomes a group of the store, each day a step of its time; any number of both. A run
+    that was stopped goes on where it was when the same command is given again. A scene that fails
+    is reported at the end and does not stop the others.
     """
-    from decametric.runs.clients import client
-    from decametric.runs.scene import DEFAULT_PREDICTOR, by_tile
+    from decametric.runs.plans import plan_series
+    from decametric.runs.report import HEADER, PLAN_HEADER
+    from decametric.runs.scene import DEFAULT_PREDICTOR
 
-    where = {key: rest.pop(key) for key in ("workers", "scheduler", "scheduler_file")}
     if rest["predictor"] is None:
         console.note(f"No --predictor given: {DEFAULT_PREDICTOR} interpolation, no network.")
+    where = options.where(rest)
+    how = {key: rest.pop(key) for key in ("in_flight", "retries", "overwrite")}
+    how["resources"] = options.read_resources(rest.pop("resources"))
     order = options.read_order(rest)
-    groups = by_tile(_read(items))
+    found = _read(items)
+    if dry_run:
+        plans = plan_series(found, output, order)
+        if as_json:
+            console.show_json({"store": output, "scenes": [plan.as_json() for plan in plans]})
+        else:
+            console.show_table(PLAN_HEADER, [plan.row() for plan in plans])
+        return
+    report = _run(found, output, order, where, how)
+    if as_json:
+        console.show_json({"store": output, **report.as_json()})
+    else:
+        console.show_table(HEADER, report.rows())
+        click.echo(report.summary)
+    if not report.ok:
+        sys.exit(1)
+
+
+def _run(
+    items: list[pystac.Item],
+    output: str,
+    order: Any,  # noqa: ANN401  (its module is heavy)
+    where: dict[str, Any],
+    how: dict[str, Any],
+) -> Any:  # noqa: ANN401
+    """Run a series on the cluster that was asked for, with a progress bar."""
+    from decametric.runs.clients import client
+    from decametric.runs.series import run_series
+    from decametric.scenes.items import tile
+    from decametric.superres.presets import INTERPOLATIONS
+
+    wishes = {name: getattr(order, name) for name in order.__dataclass_fields__}
+    tiles = {tile(item) or "?" for item in items}
+    label = next(iter(tiles)) if len(tiles) == 1 else f"{len(tiles)} tiles"
+    state = [0, 0]
+
+    def progress(*counts: int) -> None:
+        state[:] = counts
+
     try:
-        with client(**where):
-            reports = [_write(order, each, output, overwrite=overwrite) for each in groups.values()]
+        with (
+            client(**where, network=str(order.predictor) not in INTERPOLATIONS),
+            console.progress_bar(label, lambda: (state[0], state[1])),
+        ):
+            return run_series(items, output, **wishes, **how, progress=progress)
     except KeyboardInterrupt:
         console.note("Stopped; give the same command again to go on where it stopped.")
         sys.exit(console.INTERRUPTED)
-    if as_json:
-        console.show_json({"store": output, "tiles": reports})
-        return
-    header = ("group", "dates", "bands", "blocks written", "kept", "seconds")
-    console.show_table(header, [_row(report) for report in reports])
 
 
-@cli.command(epilog=options.example("decametric assess catalog.json --predictor bicubic"))
-@options.order
+@cli.command(
+    epilog=options.example(
+        "decametric assess catalog.json --predictor bicubic",
+        "decametric assess catalog.json --predictor ./ours --predictor ./theirs --report scores",
+    )
+)
+@options.assessment
 @options.cluster
-def assess(items: str, *, as_json: bool, **rest: Any) -> None:  # noqa: ANN401
-    """Score a predictor on a scene by Wald's protocol; no ground truth is needed.
+def assess(items: str, *, as_json: bool, report: str | None, any_level: bool, **rest: Any) -> None:  # noqa: ANN401
+    """Score predictors on scenes by Wald's protocol; no ground truth is needed.
 
     The scene is made coarser, sharpened back and compared with the bands that were measured.
-    Bilinear and bicubic interpolation stand beside.
+    Bilinear and bicubic interpolation stand beside. Each date of a tile is scored by itself.
     """
-    from decametric.evaluation.assess import assess as score
-    from decametric.evaluation.report import rows
+    from decametric.evaluation.assess import METRICS, named
+    from decametric.evaluation.page import write_report
+    from decametric.evaluation.report import document, lines, score
     from decametric.runs.clients import client
     from decametric.runs.scene import by_tile
+    from decametric.scenes.reader import load
+    from decametric.superres.presets import load_predictor
 
-    where = {key: rest.pop(key) for key in ("workers", "scheduler", "scheduler_file")}
-    order = options.read_order(rest)
-    found: dict[str, list[dict[str, Any]]] = {}
+    where = options.where(rest)
+    precision, area = rest["precision"], {key: rest[key] for key in ("bbox", "chunk", "offset")}
+    known = named([load_predictor(name, precision=precision) for name in rest["predictors"]])
+    how = {"full_resolution": rest["full_resolution"], "any_level": any_level}
+    how["metrics"] = rest["metrics"] or METRICS
+    scenes = [load(group, **area) for group in by_tile(_read(items)).values()]
+    total = sum(len(scene.attrs["provenance"]["scenes"]) for scene in scenes)
+    found: list[Any] = []
     with client(**where):
-        for group in by_tile(_read(items)).values():
-            predictor = order.open_predictor()
-            scene = order.open_scene(group, predictor)
-            found[scene.attrs["tile"]] = rows(score(scene, predictor, any_level=order.any_level))
+        with console.progress_bar("assess", lambda: (len(found), total)):
+            for scene in scenes:
+                found.extend(score(scene, known, **how))
+        page = report and write_report(report, found, known, any_level=any_level)
     if as_json:
-        console.show_json(found)
+        console.show_json(document(found, known))
         return
-    for tile, lines in found.items():
-        values = [tuple(line.values()) for line in lines]
-        console.show_table(tuple(lines[0]), values, f"{tile}: RMSE in DN by Wald's protocol")
+    for each in found:
+        console.show_table(*lines(each))
+    if page:
+        click.echo(f"report: {page}")
 
 
-def _write(order: Any, items: list[pystac.Item], output: str, *, overwrite: bool) -> dict[str, Any]:  # noqa: ANN401
-    """Sharpen and store one tile; what was done, ready for JSON."""
-    from decametric.store.zarr import progress, write
+@cli.command(
+    epilog=options.example(
+        "decametric compare truth.tif result.tif --data-range 10000",
+        "decametric compare photos scaled --metric ssim --metric psnr --json",
+    )
+)
+@click.argument("reference")
+@click.argument("test")
+@options.metric
+@click.option("--data-range", metavar="SPAN", help="Span of possible values; uint8 needs none.")
+@click.option("--ratio", type=float, help="Coarse pixel size over fine pixel size, for ergas.")
+@click.option("--mask", metavar="RASTER", help="Only pixels count where it is not 0.")
+@options.common
+def compare(reference: str, test: str, *, as_json: bool, **how: Any) -> None:  # noqa: ANN401
+    """Compare two rasters, or the files of two folders by their names.
 
-    started = time.monotonic()
-    dataset = order.sharpen(items)
-    tile = str(dataset.attrs["tile"])
-    with console.progress_bar(tile, lambda: progress(output, tile)):
-        done = write(dataset, output, overwrite=overwrite)
-    return {
-        "tile": tile,
-        "path": done.path,
-        "times": [scene["time"] for scene in dataset.attrs["provenance"]["scenes"]],
-        "bands": [str(name) for name in dataset.data_vars],
-        "predictor": dataset.attrs["provenance"]["predictor"],
-        "blocks_written": done.blocks_written,
-        "blocks_skipped": done.blocks_skipped,
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    Rasters are GeoTIFF, PNG, JPEG or groups of a Zarr store. Every band is compared by itself.
+    Pixels without data do not count.
+    """
+    from decametric.evaluation.compare import compare_all, document, lines
+
+    found = compare_all(reference, test, **how)
+    if as_json:
+        console.show_json(document(reference, test, found))
+        return
+    for name, scores in found.items():
+        console.show_table(*lines(name, scores))
 
 
-def _row(report: dict[str, Any]) -> tuple[object, ...]:
-    """One line of the table that `sharpen` ends with."""
-    counts = (len(report["times"]), " ".join(report["bands"]))
-    blocks = (report["blocks_written"], report["blocks_skipped"])
-    return (report["path"], *counts, *blocks, report["seconds"])
+@cli.command(
+    epilog=options.example(
+        "decametric train train.json --validation held-out.json --ratio 2 --level L1C -o mine/2x",
+        "decametric train catalog.json --config fast-l1c-2x -o mine/2x --resume",
+        "decametric train mine.json --validation other.json --fine-tune fast-l2a --ratio 6 "
+        "--level L2A -o ours/6x",
+    )
+)
+@click.argument("items", required=False)
+@click.option("--validation", metavar="ITEMS", help="Items to choose on, of other places.")
+@click.option("--config", metavar="FILE|NAME", help="Recipe; options given here go first.")
+@click.option("--network", help="dsen2, vdsen2, aesr or fast.  [default: dsen2]")
+@click.option("--ratio", type=click.Choice(["2", "6"]), help="2: 20 m bands; 6: 60 m bands.")
+@click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Level of the scenes.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Folder of the bundle.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs at most.")
+@click.option("--resume", is_flag=True, help="Go on where a run in the folder stopped.")
+@click.option("--fine-tune", metavar="PRESET", help="Start from these weights.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be done; read no pixel.")
+@options.cluster
+@options.common
+def train(
+    items: str | None,
+    *,
+    validation: str | None,
+    config: str | None,
+    output: str,
+    resume: bool,
+    fine_tune: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **rest: Any,  # noqa: ANN401
+) -> None:
+    """Train a network on scenes, choose it on others, and save it as a bundle.
+
+    Every scene is made coarser (Wald's protocol), so that its own bands are the truth. Without
+    ITEMS the products that the recipe names are searched for.
+    """
+    from dataclasses import asdict
+
+    from decametric.runs.clients import client
+    from decametric.training import recipe as recipes
+
+    where = options.where(rest)
+    if rest["ratio"] is not None:
+        rest["ratio"] = int(rest["ratio"])
+    recipe = recipes.open_recipe(config, **{k: v for k, v in rest.items() if v is not None})
+    scenes = None if items is None else _read(items)
+    held_out = None if validation is None else _read(validation)
+    if dry_run:
+        plan = recipes.plan(recipe, scenes, held_out)
+        if as_json:
+            console.show_json(plan)
+        else:
+            console.show_table(("what", "value"), recipes.rows(plan))
+        return
+    with client(**where):
+        card = recipes.follow(
+            recipe,
+            scenes,
+            held_out,
+            output,
+            resume=resume,
+            fine_tune=fine_tune,
+            tell=lambda epoch: console.note(str(epoch)),
+        )
+    if as_json:
+        console.show_json(asdict(card))
+    else:
+        click.echo(f"{output}: {card.name}, {card.ratio}x for {card.level}, {card.sha256[:12]}")
 
 
 @cli.group(epilog=options.example("decametric models list"))

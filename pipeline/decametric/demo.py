@@ -17,6 +17,7 @@ import xarray as xr
 from decametric.bands import BANDS, SHARPENED, group
 from decametric.evaluation.assess import assess
 from decametric.evaluation.report import rows
+from decametric.evaluation.tables import MEAN
 from decametric.runs.scene import Order
 from decametric.scenes.sources import read_items
 from decametric.store.zarr import write
@@ -53,8 +54,8 @@ class Demo:
     """What sharpened."""
     rmse: dict[str, dict[str, float]]
     """Predictor -> band -> root mean square error against the truth, in DN."""
-    wald: list[dict[str, Any]]
-    """The same without the truth, by Wald's protocol: rows of `decametric.evaluation.report`."""
+    wald: dict[str, dict[str, float]]
+    """The same without the truth, by Wald's protocol."""
     seconds: float
     """Wall time."""
 
@@ -66,13 +67,12 @@ class Demo:
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
         """Header, rows and title of the table of scores."""
-        estimated = {row["band"]: row for row in self.wald}
         lines = [
             (
                 band,
                 str(BANDS[band].resolution),
                 *(f"{self.rmse[name][band]:.1f}" for name in self.rmse),
-                *(f"{estimated[band][name]:.1f}" for name in self.rmse),
+                *(f"{self.wald[name][band]:.1f}" for name in self.rmse),
             )
             for band in SHARPENED
         ]
@@ -85,7 +85,7 @@ class Demo:
         facts = {
             "predictor": self.predictor,
             "rmse_dn": self.rmse,
-            "wald": self.wald,
+            "wald_rmse_dn": self.wald,
             "seconds": self.seconds,
         }
         return {**self.places(), **facts}
@@ -130,11 +130,20 @@ def run(
     answers = {BASELINE: sharpen(scene, BASELINE), predictor: stored}
     rmse = {name: scores(answer, truth) for name, answer in answers.items()}
     say("Scoring it by Wald's protocol ...")
-    wald = rows(assess(scene, predictor))
+    wald = by_wald(scene, predictor)
     draw(folder / "picture.png", scene, stored, truth, rmse)
     demo = Demo(folder, predictor, rmse, wald, round(time.monotonic() - started, 1))
     (folder / "scores.md").write_text(_markdown(demo))
     return demo
+
+
+def by_wald(scene: xr.DataTree, predictor: str) -> dict[str, dict[str, float]]:
+    """Root mean square error of each band by Wald's protocol, in DN: predictor -> band -> value."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows(assess(scene, predictor, metrics=["rmse"])):
+        if row["band"] != MEAN:
+            found.setdefault(row["predictor"], {})[row["band"]] = round(row["value"], 2)
+    return found
 
 
 def scores(answer: xr.Dataset, truth: xr.Dataset) -> dict[str, float]:

@@ -35,13 +35,8 @@ common = several(
 bbox = click.option(
     "--bbox", nargs=4, type=float, metavar="W S E N", help="Area of interest in degrees."
 )
-order = several(
-    click.argument("items"),
-    bbox,
-    click.option("--predictor", metavar="NAME|PATH", help="See `models list`.  [default: bicubic]"),
-    click.option("--bands", metavar="B11,B12", help="Bands of the result.  [default: all]"),
+_scene = several(
     click.option("--chunk", type=int, help="Edge of a block.  [default: equal, at most 1098]"),
-    click.option("--window", type=int, default=1098, show_default=True, help="Largest window."),
     click.option(
         "--precision",
         type=click.Choice(["float32", "bfloat16"]),
@@ -53,11 +48,84 @@ order = several(
     click.option("--any-level", is_flag=True, help="Take a scene of another level, too."),
     common,
 )
+order = several(
+    click.argument("items"),
+    bbox,
+    click.option("--predictor", metavar="NAME|PATH", help="See `models list`.  [default: bicubic]"),
+    click.option("--bands", metavar="B11,B12", help="Bands of the result.  [default: all]"),
+    click.option("--window", type=int, default=1098, show_default=True, help="Largest window."),
+    _scene,
+)
+metric = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="rmse, ssim, sam, ...; may be repeated.",
+)
+assessment = several(
+    click.argument("items"),
+    bbox,
+    click.option(
+        "--predictor",
+        "predictors",
+        multiple=True,
+        default=["bicubic"],
+        metavar="NAME|PATH",
+        help="See `models list`; may be repeated.  [default: bicubic]",
+    ),
+    metric,
+    click.option("--full-resolution", is_flag=True, help="Judge the 10 m result itself, too."),
+    click.option("--report", metavar="DIR", help="Write a page with tables and pictures there."),
+    _scene,
+)
 cluster = several(
     click.option("--workers", type=click.IntRange(1), help="Start worker processes here."),
     click.option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster."),
     click.option("--scheduler-file", metavar="FILE", help="Use the cluster of this file."),
+    click.option("--gpus", is_flag=True, help="Start a worker process for each GPU here."),
+    click.option("--cluster", metavar="FILE", help="Start the cluster of a Dask configuration."),
 )
+_CLUSTER = ("workers", "scheduler", "scheduler_file", "gpus", "cluster")
+series = several(
+    click.option("-o", "--output", required=True, metavar="STORE", help="Path or URL of the Zarr."),
+    click.option("--overwrite", is_flag=True, help="Replace the tiles where the store has them."),
+    click.option("--dry-run", is_flag=True, help="Tell what would be done; read no pixel."),
+    click.option(
+        "--in-flight",
+        type=click.IntRange(1),
+        default=2,
+        show_default=True,
+        help="Scenes at a time on a cluster.",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(0),
+        default=2,
+        show_default=True,
+        help="How often what fails is tried again.",
+    ),
+    click.option(
+        "--resources", metavar="GPU=1", help="What a worker must declare to run the network."
+    ),
+)
+
+
+def where(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of `cluster` out of all that were given."""
+    return {key: given.pop(key) for key in _CLUSTER}
+
+
+def read_resources(text: str | None) -> dict[str, float] | None:
+    """``"GPU=1"`` as Dask has it; several are separated by blanks or commas."""
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.replace(",", " ").split()]
+    try:
+        return {name: float(amount) for name, _, amount in pairs}
+    except ValueError:
+        message = f"--resources {text!r} is not of the form GPU=1."
+        raise click.UsageError(message) from None
 
 
 def read_order(wishes: dict[str, Any]) -> Any:  # noqa: ANN401  (its module is heavy)

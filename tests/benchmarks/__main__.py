@@ -15,7 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-PARTS = ("windows", "pipeline", "precision", "memory", "tasks", "imports")
+PARTS = ("windows", "pipeline", "precision", "memory", "tasks", "series", "metrics", "imports")
 ROOT = Path(__file__).parents[2]
 
 

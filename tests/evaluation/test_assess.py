@@ -12,8 +12,18 @@ import xarray as xr
 import made_scenes as made
 from decametric.bands import BANDS, BANDS_10M, BANDS_20M, BANDS_60M, SHARPENED
 from decametric.degradation import MIN_WEIGHT, Degradation
-from decametric.errors import SceneError
-from decametric.evaluation.assess import assess
+from decametric.errors import SceneError, UsageError
+from decametric.evaluation.assess import METRICS, assess
+from decametric.metrics import (
+    consistency_bias,
+    consistency_rmse,
+    d_lambda,
+    d_rho,
+    d_s,
+    khan_d_lambda,
+    qnr,
+)
+from decametric.superres.inference import sharpen
 from decametric.superres.predictor import Bicubic, upsample
 
 
@@ -54,9 +64,13 @@ def bands():
     return made.random_bands(ROWS, COLS)
 
 
-def scores(bands, predictors, **options):
+def table(bands, predictors, *, chunk=36, **options):
     with dask.config.set(scheduler="synchronous"):
-        return assess(made.scene_of(bands, 36), predictors, **options).compute()["rmse"]
+        return assess(made.scene_of(bands, chunk), predictors, **options).compute()
+
+
+def scores(bands, predictors, **options):
+    return table(bands, predictors, metrics=["rmse"], **options)["rmse"]
 
 
 def degraded(values, ratio, resolution):
@@ -73,12 +87,14 @@ def test_a_perfect_predictor_scores_zero_and_stands_beside_interpolation(bands):
     assert found.dims == ("predictor", "ratio", "band")
     assert list(found.predictor.values) == ["bilinear", "bicubic", "oracle"]
     assert list(found.ratio.values) == [2, 6]
-    assert list(found.band.values) == list(SHARPENED)
+    assert list(found.band.values) == [*SHARPENED, "mean"]
     for ratio, names, others in ((2, BANDS_20M, BANDS_60M), (6, BANDS_60M, BANDS_20M)):
         part = found.sel(ratio=ratio)
         assert (part.sel(predictor="oracle", band=list(names)) == 0).all()
         assert (part.sel(predictor=["bilinear", "bicubic"], band=list(names)) > 0.01).all()
         assert part.sel(band=list(others)).isnull().all()
+        mean = part.sel(band=list(names)).mean("band")
+        np.testing.assert_allclose(part.sel(band="mean"), mean, rtol=1e-12)
 
 
 def test_a_constant_error_is_the_score(bands):
@@ -140,7 +156,96 @@ def test_only_pixels_count_that_every_predictor_made(bands):
 def test_bands_that_a_predictor_does_not_return_are_nan(bands):
     found = scores(bands, Coarse()).sel(predictor="coarse", ratio=2)
     assert np.isfinite(found.sel(band="B11"))
-    assert found.drop_sel(band="B11").isnull().all()
+    assert found.drop_sel(band="B11").isnull().all()  # nor a mean: it would be of other bands
+
+
+PIXELWISE = ["rmse", "mae", "bias", "psnr", "sre", "cc", "ergas"]
+
+
+def test_every_metric_is_that_of_plain_numpy(bands):
+    found = table(bands, "bicubic", metrics=PIXELWISE).sel(predictor="bicubic")
+    for ratio, names in ((2, BANDS_20M), (6, BANDS_60M)):
+        part, relative = found.sel(ratio=ratio), []
+        for band in names:
+            coarse = degraded(bands[band][0], ratio, 10 * ratio)
+            test = upsample(coarse[None], ratio, "bicubic")[0].astype("f8")
+            rows, cols = test.shape
+            truth = bands[band][0][:rows, :cols].astype("f8")
+            error = test - truth
+            mse = (error**2).mean()
+            expected = {
+                "rmse": np.sqrt(mse),
+                "mae": np.abs(error).mean(),
+                "bias": error.mean(),
+                "psnr": -10 * np.log10(mse),
+                "sre": 10 * np.log10(truth.mean() ** 2 / mse),
+                "cc": np.corrcoef(truth.ravel(), test.ravel())[0, 1],
+            }
+            for metric, value in expected.items():
+                given = float(part[metric].sel(band=band))
+                assert given == pytest.approx(value, rel=1e-6, abs=1e-9), metric
+            relative.append(mse / truth.mean() ** 2)
+        ergas = part["ergas"]
+        assert ergas.drop_sel(band="mean").isnull().all()
+        expected = 100 / ratio * np.sqrt(np.mean(relative))
+        assert float(ergas.sel(band="mean")) == pytest.approx(expected, rel=1e-6)
+
+
+def test_scores_say_what_they_are(bands):
+    found = table(bands, "bicubic", metrics=["psnr", "ergas"])
+    assert found["psnr"].attrs["units"] == "dB"
+    assert found["psnr"].attrs["data_range"] == 1.0
+    assert "synthesis" in found["ergas"].attrs["long_name"]
+
+
+CALLS = []
+
+
+@dataclass(frozen=True)
+class Counting(Oracle):
+    """Counts how often it is run."""
+
+    name: str = "counting"
+
+    def __call__(self, *arrays):
+        CALLS.append(arrays[0].shape)
+        return super().__call__(*arrays)
+
+
+@pytest.mark.parametrize(("full_resolution", "runs"), [(False, 2), (True, 3)])
+def test_a_network_runs_once_for_all_metrics_and_bands(bands, full_resolution, runs):
+    CALLS.clear()
+    found = table(bands, Counting(bands), chunk=96, full_resolution=full_resolution)
+    assert set(METRICS) <= set(found)
+    assert len(CALLS) == runs
+
+
+def test_a_network_runs_once_for_each_window():
+    bands = made.random_bands(96, 96)
+    CALLS.clear()
+    with dask.config.set(scheduler="synchronous"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("decametric.superres.inference.window_edge", lambda *_: 24)
+        scene = made.scene_of(bands, 24)
+        assess(scene, Counting(bands), metrics=["rmse", "cc", "ssim", "sam"]).compute()
+    assert CALLS == [(4, 24, 24)] * 4 + [(4, 24, 24)]  # 48 x 48 pixels by 2, 12 x 12 by 6
+
+
+def test_a_scene_without_bands_of_a_ratio_has_no_scores_there(bands):
+    for band in BANDS_60M:
+        del bands[band]
+    found = scores(bands, "bicubic")
+    assert found.sel(ratio=6).isnull().all()
+    assert found.sel(ratio=2, band="mean").notnull().all()
+
+
+def test_a_scene_without_bands_to_sharpen_is_refused(bands):
+    with pytest.raises(SceneError, match="none of the bands B05"):
+        scores({band: bands[band] for band in BANDS_10M}, "bicubic")
+
+
+def test_an_unknown_metric_is_refused(bands):
+    with pytest.raises(UsageError, match="'rmsd'"):
+        table(bands, "bicubic", metrics=["rmsd"])
 
 
 def test_all_dates_are_pooled():
@@ -181,3 +286,39 @@ def test_nothing_is_computed_before_it_is_asked_for():
     result = assess(made.scene_of(bands, 36), "bicubic")
     with pytest.raises(AssertionError, match="must not be read"):
         result.compute(scheduler="synchronous")
+
+
+def test_at_full_resolution_the_indices_are_those_of_the_metrics():
+    bands = made.random_bands(144, 144)
+    scene = made.scene_of(bands, 144)
+    with dask.config.set(scheduler="synchronous"):
+        found = assess(scene, "bicubic", metrics=["rmse"], full_resolution=True).compute()
+    fine, coarse = sharpen(scene, "bicubic"), scene["r20m"].to_dataset()
+    test, reference = (
+        data[list(BANDS_20M)].to_dataarray("band").drop_vars("spatial_ref").compute()
+        for data in (fine, coarse)
+    )
+    guides = fine[list(BANDS_10M)].to_dataarray("guide").drop_vars("spatial_ref").compute()
+    where = {"ratio": 2, "dim": ("time", "y", "x")}
+    guided = {"guide": guides.mean("guide"), **where}
+    expected = {
+        "consistency_rmse": consistency_rmse(reference, test, **where),
+        "consistency_bias": consistency_bias(reference, test, **where),
+        "d_lambda": d_lambda(reference, test, **where),
+        "khan_d_lambda": khan_d_lambda(reference, test, **where),
+        "d_s": d_s(reference, test, **guided),
+        "qnr": qnr(reference, test, **guided),
+        "d_rho": d_rho(guides, test, ("time", "y", "x"), window=2).min("guide"),
+    }
+    expected["hqnr"] = (1 - expected["khan_d_lambda"]) * (1 - expected["d_s"])
+    part = found.sel(predictor="bicubic", ratio=2)
+    for name, value in expected.items():
+        each = "band" in value.dims
+        given = part[name].sel(band=list(BANDS_20M) if each else "mean")
+        assert given.notnull().all()
+        np.testing.assert_allclose(given, value, rtol=1e-6, atol=1e-9, err_msg=name)
+    assert set(expected) | {"rmse"} == set(found)
+    assert found["consistency_rmse"].attrs["units"] == "reflectance"
+    assert found["d_s"].notnull().sum() == 4  # two predictors, two ratios
+    for ratio, names in ((2, BANDS_20M), (6, BANDS_60M)):
+        assert (found["consistency_rmse"].sel(ratio=ratio, band=list(names)) > 0).all()

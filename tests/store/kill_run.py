@@ -24,7 +24,7 @@ import dask
 import store_fakes as fakes
 
 from decametric.errors import StoreError
-from decametric.store import write
+from decametric.store import lease, write
 from decametric.store.layout import plan
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def kill_at_changes(folder: Path, step: int, before: Work | None, work: Work, af
     """Kill `work` wherever it can be killed; `after` must end as if nothing had happened."""
     start, whole, store = folder / "start", folder / "whole", folder / "out.zarr"
     start.mkdir()
+    lease.SETTLE = 0  # no worker outlives a killed fork
     plan(fakes.dataset())  # what is loaded here need not be loaded in each fork
     if before:
         run(before, start)
@@ -83,10 +84,12 @@ def kill_at_changes(folder: Path, step: int, before: Work | None, work: Work, af
         moment += step
 
 
-def small(store: Path, dates: int = 1, predictor: str = "bicubic", **options: bool) -> None:
+def small(
+    store: Path, dates: int = 1, first: int = 0, predictor: str = "bicubic", **options: bool
+) -> None:
     """Write one block of two bands."""
     source = fakes.dataset(
-        fakes.TIMES[:dates], bands=("B05", "SCL"), chunk=120, predictor=predictor
+        fakes.TIMES[first:dates], bands=("B05", "SCL"), chunk=120, predictor=predictor
     )
     write(source, store, **options)
 
@@ -104,6 +107,7 @@ def give_up_replacing(store: Path) -> None:
 SCENES: dict[str, tuple[Work | None, Work, Work]] = {
     "new": (None, small, small),
     "append": (small, partial(small, dates=2), partial(small, dates=2)),
+    "late": (partial(small, dates=3, first=1), small, partial(small, dates=3)),
     "replace": (
         partial(small, dates=2, predictor="dsen2"),
         partial(small, overwrite=True),

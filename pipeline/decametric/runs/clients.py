@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from decametric.errors import DecametricError, UsageError
 
@@ -17,10 +19,18 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 15
 """Seconds to wait for a running scheduler."""
 
+_EXAMPLE = "decametric: {cluster: dask_jobqueue.SLURMCluster, workers: 4}"
+
 
 @contextmanager
 def client(
-    *, workers: int | None = None, scheduler: str | None = None, scheduler_file: str | None = None
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    scheduler_file: str | None = None,
+    gpus: bool = False,
+    cluster: str | os.PathLike[str] | None = None,
+    network: bool = False,
 ) -> Iterator[Client | None]:
     """Make a client for the block, and close what was made.
 
@@ -32,6 +42,12 @@ def client(
         Address of a running scheduler, ``tcp://host:8786``.
     scheduler_file : path, optional
         File that ``dask scheduler --scheduler-file`` wrote.
+    gpus : bool
+        Start one worker process for each GPU of this machine.
+    cluster : path, optional
+        Dask configuration (YAML) of a cluster to start, see `start`.
+    network : bool
+        Whether the work is that of a network: see `threads`.
 
     Yields
     ------
@@ -43,34 +59,150 @@ def client(
     UsageError
         If more than one of them is given.
     DecametricError
-        If the scheduler does not answer.
+        If the scheduler does not answer, or the cluster cannot be started.
     """
-    given = [name for name in (workers, scheduler, scheduler_file) if name is not None]
-    if len(given) > 1:
-        message = "Give one of --workers, --scheduler and --scheduler-file only."
+    ways = {
+        "--workers": workers is not None,
+        "--scheduler": scheduler is not None,
+        "--scheduler-file": scheduler_file is not None,
+        "--gpus": gpus,
+        "--cluster": cluster is not None,
+    }
+    if sum(ways.values()) > 1:
+        message = f"Give one of {', '.join(name for name, given in ways.items() if given)} only."
         raise UsageError(message)
-    if not given:
+    if not any(ways.values()):
         yield None
-    elif workers is not None:
-        with _local(workers) as made:
+    elif scheduler is not None or scheduler_file is not None:
+        with _join(scheduler, scheduler_file) as made:
             yield made
     else:
-        with _join(scheduler, scheduler_file) as made:
+        with _started(workers, cluster, network=network) as there, there.get_client() as made:
             yield made
 
 
 @contextmanager
-def _local(workers: int) -> Iterator[Client]:
-    """Processes on this machine."""
-    from distributed import Client, LocalCluster
-
-    threads = max(1, (os.cpu_count() or 1) // workers)
+def _started(
+    workers: int | None, cluster: str | os.PathLike[str] | None, *, network: bool
+) -> Iterator[Any]:
+    """A cluster of our own: from a file, of this machine's cores, or of its GPUs."""
+    if cluster is not None:
+        with start(cluster) as made:
+            yield made
+        return
     with _deaf():
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=threads, dashboard_address=None
-        )
-    with cluster, Client(cluster) as made:
+        made = _local(workers, network=network) if workers is not None else _local_gpus()
+    with made:
         yield made
+
+
+def _local(workers: int, *, network: bool) -> Any:  # noqa: ANN401  (Dask's clusters share no type)
+    """Processes on this machine."""
+    from distributed import LocalCluster
+
+    from decametric.runs.workers import environment
+
+    cores = max(1, (os.cpu_count() or 1) // workers)
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=threads(cores, network=network),
+        dashboard_address=None,
+        env=environment(cores),
+    )
+
+
+def threads(cores: int, *, network: bool) -> int:
+    """Dask threads of a worker process with `cores` cores.
+
+    A network runs once at a time in a process, on TensorFlow's own threads, which fill the cores;
+    a second Dask thread reads and writes meanwhile, and more would only wait with memory in hand.
+    Interpolation is NumPy, and wants a thread for each core.
+    """
+    return min(cores, 2) if network else cores
+
+
+def _local_gpus() -> Any:  # noqa: ANN401  (Dask's clusters share no type)
+    """A process for each GPU of this machine."""
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError as error:
+        message = "--gpus needs the package dask-cuda; install it, or use --workers."
+        raise DecametricError(message) from error
+    try:
+        return LocalCUDACluster(threads_per_worker=2, dashboard_address=None)
+    except Exception as error:
+        message = f"--gpus finds no GPU that can be used ({error}); use --workers."
+        raise DecametricError(message) from error
+
+
+@contextmanager
+def start(file: str | os.PathLike[str]) -> Iterator[Any]:
+    """Start the cluster that a Dask configuration describes, and close it after the block.
+
+    Its section ``decametric`` names the class (``cluster``), its arguments (``options``, optional),
+    and ``workers`` or the limits of ``adapt`` (``{minimum: 0, maximum: 8}``). All other sections
+    (``jobqueue``, ``gateway``, ``distributed``, ...) are what Dask and the class know by
+    themselves.
+
+    Parameters
+    ----------
+    file : path
+        YAML.
+
+    Yields
+    ------
+    distributed.deploy.Cluster or dask_gateway.GatewayCluster
+
+    Raises
+    ------
+    DecametricError
+        If the file cannot be read, the class is not installed, or the cluster does not start.
+    """
+    import dask
+
+    document = _read(file)
+    ours = document["decametric"]
+    with dask.config.set(dask.config.merge(dask.config.config, document)):
+        made = _made(str(ours["cluster"]), ours.get("options") or {}, file)
+        with made:
+            if "adapt" in ours:
+                made.adapt(**ours["adapt"])
+            elif "workers" in ours:
+                made.scale(ours["workers"])
+            yield made
+
+
+def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
+    """The configuration in a file."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(Path(file).read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or str(error).replace("\n", " ")
+        message = f"Cannot read {file}: {reason}; give a Dask configuration in YAML."
+        raise DecametricError(message) from error
+    ours = document.get("decametric") if isinstance(document, dict) else None
+    if not isinstance(ours, dict) or "." not in str(ours.get("cluster")):
+        message = f"{file} does not name the class of a cluster; write `{_EXAMPLE}`."
+        raise DecametricError(message)
+    found: dict[str, Any] = document
+    return found
+
+
+def _made(name: str, options: dict[str, Any], file: str | os.PathLike[str]) -> Any:  # noqa: ANN401
+    """A cluster of the class `name`."""
+    module, _, short = name.rpartition(".")
+    try:
+        with _deaf():
+            return getattr(import_module(module), short)(**options)
+    except (ImportError, AttributeError) as error:
+        message = f"{file} names {name}, which cannot be imported ({error}); install its package."
+        raise DecametricError(message) from error
+    except Exception as error:
+        reason = str(error).replace("\n", " ").rstrip(".")
+        message = f"The cluster of {file} does not start: {reason}."
+        raise DecametricError(message) from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decametric.scenes.items import SCL, tile
@@ -30,8 +31,8 @@ DEFAULT_PREDICTOR = "bicubic"
 class Order:
     """What is wanted of every scene."""
 
-    predictor: str = DEFAULT_PREDICTOR
-    """Name or path of the predictor."""
+    predictor: Predictor | str | Path = DEFAULT_PREDICTOR
+    """The predictor, or its name or path."""
     bands: tuple[str, ...] | None = None
     """Bands of the result; None: all."""
     bbox: tuple[float, float, float, float] | None = None
@@ -49,7 +50,9 @@ class Order:
 
     def open_predictor(self) -> Predictor:
         """The predictor itself."""
-        return load_predictor(self.predictor, precision=self.precision)
+        if isinstance(self.predictor, (str, Path)):
+            return load_predictor(self.predictor, precision=self.precision)
+        return self.predictor
 
     def open_scene(self, items: Sequence[pystac.Item], predictor: Predictor) -> xr.DataTree:
         """The lazy scene with every band that is needed, and no other."""

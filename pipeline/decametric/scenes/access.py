@@ -8,6 +8,7 @@ and JPEG 2000 are opened, because other formats (VRT above all) can point at fur
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -45,6 +46,12 @@ GDAL_ENV: dict[str, Any] = {
     "GDAL_HTTP_MAX_RETRY": 5,
     "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_HTTP_CONNECTTIMEOUT": 30,
+    # Who sends less than a kilobyte a second for half a minute has stalled.
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+    # GDAL keeps what it has seen of a file for the life of the process, failures and torn ranges,
+    # too: then no retry could succeed. With this it forgets a file when it is closed.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/",
     "GDAL_HTTP_MULTIRANGE": True,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": True,
 }
@@ -53,8 +60,22 @@ GDAL_ENV: dict[str, Any] = {
 # environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).
 _CDSE = {"AWS_S3_ENDPOINT": "eodata.dataspace.copernicus.eu", "AWS_VIRTUAL_HOSTING": False}
 
+_QUERY = re.compile(r"[?&]\S*")
 _ALIGNED = 1e-3
 """Largest distance in pixels at which two grids still count as one."""
+
+
+class _NoQueries(logging.Filter):
+    """Cuts queries, which may hold tokens, out of what is logged of an address."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = _QUERY.sub("", record.getMessage()), ()
+        return True
+
+
+# GDAL warns of each retry and names the whole URL; rasterio hands that on, and adds its own.
+for _logger in ("rasterio._env", "rasterio._base"):
+    logging.getLogger(_logger).addFilter(_NoQueries())
 
 
 def locator(item: pystac.Item, key: str) -> str:
@@ -177,7 +198,7 @@ def name(address: str) -> str:
 def unreadable(address: str, error: Exception) -> SceneError:
     """The one sentence about a file that cannot be read; queries and their tokens are cut off."""
     href = address.rpartition("#")[0]
-    text = re.sub(r"[?&]\S*", "", str(error).replace(href, "the file").strip().rstrip("."))
+    text = _QUERY.sub("", str(error).replace(href, "the file").strip().rstrip("."))
     return SceneError(f"Cannot read {name(address)} (missing, damaged or out of reach): {text}.")
 
 

@@ -61,22 +61,26 @@ class Manifest:
             return None
         return cls(document["attributes"]["configuration"], document["attributes"]["scenes"])
 
-    def write(self, store: Store, target: Target) -> None:
-        """Write the attributes in one atomic step."""
-        attributes = {
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is stored of it."""
+        return {
             "digest": self.digest,
             "configuration": self.configuration,
             "scenes": self.scenes,
         }
-        put_document(store, target.key("manifest"), group_document(attributes))
+
+    def write(self, store: Store, target: Target) -> None:
+        """Write the attributes in one atomic step."""
+        put_document(store, target.key("manifest"), group_document(self.attributes))
 
     def grown(self, new: Manifest, target: Target) -> Manifest:
-        """The same manifest with the dates of `new` appended that it does not have yet.
+        """The same manifest with the dates of `new` that it does not have yet, in order of time.
 
         Raises
         ------
         StoreError
-            If `new` has another configuration, the same date from other items, or an earlier date.
+            If `new` has another configuration, or the same date from other items.
         """
         found = list(_differences(self.configuration, new.configuration))
         if found:
@@ -86,10 +90,11 @@ class Manifest:
                 f"({'; '.join(found[:_SHOWN])}{more}); {_WAYS_OUT}."
             )
             raise StoreError(message)
-        added = [scene for scene in new.scenes if not self._holds(scene, target)]
-        return Manifest(self.configuration, self.scenes + added)
+        added = [scene for scene in new.scenes if not self.holds(scene, target)]
+        scenes = sorted(self.scenes + added, key=lambda scene: str(scene["time"]))
+        return Manifest(self.configuration, scenes)
 
-    def _holds(self, scene: dict[str, Any], target: Target) -> bool:
+    def holds(self, scene: Mapping[str, Any], target: Target) -> bool:
         """Whether a date is there already; StoreError if it conflicts with one that is."""
         time = np.datetime64(scene["time"].removesuffix("Z"), "s")
         for old, old_time in zip(self.scenes, self.times, strict=True):
@@ -101,12 +106,6 @@ class Manifest:
                     f"{_origin(scene)} ({scene['time']}); {_WAYS_OUT}."
                 )
                 raise StoreError(message)
-        if self.scenes and time < self.times[-1]:
-            message = (
-                f"{target.shown} ends with {self.scenes[-1]['time']}, and {scene['time']} is "
-                f"earlier: dates are only appended in order; {_WAYS_OUT}."
-            )
-            raise StoreError(message)
         return False
 
 

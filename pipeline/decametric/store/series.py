@@ -21,6 +21,7 @@ from decametric.store.target import (
     names,
     put_document,
     read_document,
+    read_documents,
     remove_strays,
 )
 
@@ -60,7 +61,9 @@ def put_tile(
     """Write the document of the tile's group, with those of its `arrays` if they are all there."""
     children = None
     if arrays is not None:
-        children = {name: read_document(store, target.key(name)) for name in sorted(arrays)}
+        paths = sorted(arrays)
+        documents = read_documents(store, [target.key(name) for name in paths])
+        children = dict(zip(paths, documents, strict=True))
     put_document(store, target.tile, group_document(attributes, children))
 
 
@@ -80,8 +83,8 @@ def publish(store: Store) -> None:
 def _tiles(store: Store) -> dict[str, Any]:
     """Documents of all tiles and their arrays, by path from the root."""
     found: dict[str, Any] = {}
-    for tile in sorted(names(store, "")):
-        document = None if tile == "zarr.json" else read_document(store, tile)
+    tiles = sorted(name for name in names(store, "") if name != "zarr.json")
+    for tile, document in zip(tiles, read_documents(store, tiles), strict=True):
         if document is not None and "consolidated_metadata" in document:
             found[tile] = group_document(document["attributes"], {})
             inner = document["consolidated_metadata"]["metadata"]

@@ -7,6 +7,7 @@ of arrays is here: small JSON documents, strays of a killed process, failures in
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -25,13 +26,15 @@ from zarr.storage import FsspecStore, LocalStore
 from decametric.errors import DecametricError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from zarr.abc.store import Store
+    from zarr.core.buffer import Buffer
 
 # zarr writes a local file under such a name first and then renames it, so a file is never torn;
 # a killed process leaves the name behind.
 _STRAY = re.compile(r"\.[0-9a-f]{32}\.partial$")
+_LEASE = re.compile(r"(.+)\.[0-9a-f]{32}\.lease")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -121,11 +124,18 @@ def writing(target: Target) -> Iterator[None]:
 
 def read_document(store: Store, path: str) -> dict[str, Any] | None:
     """Metadata document of the node at `path` ("" is the root), None where there is none."""
-    buffer = sync(store.get(_document(path), prototype=default_buffer_prototype()))
-    if buffer is None:
-        return None
-    document: dict[str, Any] = json.loads(buffer.to_bytes())
-    return document
+    return read_documents(store, [path])[0]
+
+
+def read_documents(store: Store, paths: Sequence[str]) -> list[dict[str, Any] | None]:
+    """Metadata documents of several nodes, asked for at the same time."""
+
+    async def all_of_them() -> list[Buffer | None]:
+        prototype = default_buffer_prototype()
+        return await asyncio.gather(*(store.get(_document(p), prototype=prototype) for p in paths))
+
+    found = sync(all_of_them())
+    return [None if buffer is None else json.loads(buffer.to_bytes()) for buffer in found]
 
 
 def group_document(
@@ -150,10 +160,34 @@ def _document(path: str) -> str:
 
 
 def names(store: Store, path: str) -> list[str]:
-    """Names directly below `path`, without strays."""
+    """Names directly below `path`, without strays and leases."""
+    return [name for name in _listed(store, path) if not _LEASE.fullmatch(name)]
+
+
+def leases(store: Store, tile: str) -> list[str]:
+    """Keys of the leases of a tile (see `decametric.store.lease`), dead ones too."""
+    found = [(name, _LEASE.fullmatch(name)) for name in _listed(store, "")]
+    return [name for name, match in found if match and match[1] == tile]
+
+
+def keys(store: Store, folder: str) -> list[str]:
+    """Keys anywhere below `folder` as they are now, without strays."""
+    return _all(store, store.list_prefix(f"{folder}/"))
+
+
+def _listed(store: Store, path: str) -> list[str]:
+    """Names directly below `path` as they are now, without strays."""
+    return _all(store, store.list_dir(path))
+
+
+def _all(store: Store, listing: AsyncIterator[str]) -> list[str]:
+    """What a listing of the store yields."""
+    if isinstance(store, FsspecStore):
+        # fsspec remembers what it listed; other processes may have added something since.
+        store.fs.invalidate_cache()
 
     async def listed() -> list[str]:
-        return [name async for name in store.list_dir(path)]
+        return [name async for name in listing]
 
     return [name for name in sync(listed()) if not _STRAY.search(name)]
 

@@ -11,6 +11,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from decametric.errors import BundleError
+from decametric.grid import NEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,47 +58,91 @@ def check_layers(config: dict[str, Any]) -> None:
 
 
 def receptive_radius(config: dict[str, Any]) -> int:
-    """Pixels of 10 m around a pixel of the output that it depends on.
+    """Pixels of 10 m around a pixel of the output that it depends on, at most.
 
-    The longest path through the graph; a convolution of size k and dilation d adds d (k - 1) / 2.
+    The longest path through the graph. A convolution of size k, dilation d and stride s adds
+    (d (k - 1) + 1 - s) / 2 pixels of its input on each side of what its output pixel covers, its
+    transpose the same in pixels of its output, in whole pixels of its input. A pixel of the output
+    may lie at the edge of the coarsest pixel that it was made from, which adds that pixel less one.
     """
+    scale = _scales(config)
     radius: dict[str, int] = {}
     for layer in config["config"]["layers"]:
-        before = [radius[name] for name in _parents(layer)]
-        radius[layer["config"]["name"]] = max(before, default=0) + _reach(layer)
-    return radius[_output(config)]
+        name, parents = layer["config"]["name"], _parents(layer)
+        before = max((radius[parent] for parent in parents), default=0)
+        radius[name] = before + (_reach(layer, scale[parents[0]]) if parents else 0)
+    return radius[_output(config)] + max(scale.values()) - 1
 
 
 def flops_per_pixel(config: dict[str, Any]) -> int:
     """Floating-point operations (two per multiply-add) for one 10 m pixel."""
-    return sum(
-        2 * _area(layer) * _channels(layer) * int(layer["config"]["filters"])
-        for layer in config["config"]["layers"]
-        if layer["class_name"] in CONVOLUTIONS
-    )
+    scale = _scales(config)
+    total = 0.0
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] in CONVOLUTIONS:
+            # A kernel is laid out once for each pixel on the coarser side of its layer.
+            coarse = max(scale[layer["config"]["name"]], scale[_parents(layer)[0]])
+            weights = _area(layer) * _channels(layer) * int(layer["config"]["filters"])
+            total += 2 * weights / coarse**2
+    return round(total)
 
 
 def widest_layer(config: dict[str, Any]) -> int:
-    """Channels of the widest layer, which sets the memory of a window."""
+    """Channels of the widest layer for one 10 m pixel, which set the memory of a window."""
+    scale = _scales(config)
     filters: list[int] = [
-        layer["config"]["filters"]
+        -(-layer["config"]["filters"] // scale[layer["config"]["name"]] ** 2)
         for layer in config["config"]["layers"]
         if layer["class_name"] in CONVOLUTIONS
     ]
     return max(filters)
 
 
-def _reach(layer: dict[str, Any]) -> int:
+def _scales(config: dict[str, Any]) -> dict[str, int]:
+    """Size of a pixel of each layer's output, in pixels of 10 m.
+
+    Raises
+    ------
+    BundleError
+        If a layer pads otherwise than "same", joins images of different sizes, goes below 10 m or
+        above the 60 m grid to which windows are anchored, or if the output is not at 10 m.
+    """
+    scale: dict[str, int] = {}
+    for layer in config["config"]["layers"]:
+        facts = layer["config"]
+        before = {scale[parent] for parent in _parents(layer)} or {1}
+        size = before.pop()
+        if layer["class_name"] in CONVOLUTIONS:
+            step, odd = facts["strides"][0], len(set(facts["strides"])) > 1
+            up = layer["class_name"] == "Conv2DTranspose"
+            size, rest = divmod(size, step) if up else (size * step, 0)
+            if odd or rest or before or facts["padding"] != "same" or NEST % max(size, 1):
+                raise BundleError(_changes(facts["name"]))
+        elif before:
+            raise BundleError(_changes(facts["name"]))
+        scale[facts["name"]] = size
+    if scale[(last := _output(config))] != 1:
+        raise BundleError(_changes(last))
+    return scale
+
+
+def _changes(name: str) -> str:
+    return f"Layer {name} changes the size of the image; the network must not."
+
+
+def _reach(layer: dict[str, Any], scale: int) -> int:
+    """Pixels of 10 m that a layer, whose input has pixels of `scale`, adds to the radius."""
     if layer["class_name"] not in CONVOLUTIONS:
         return 0
     facts = layer["config"]
-    if set(facts["strides"]) != {1} or facts["padding"] != "same":
-        message = f"Layer {facts['name']} changes the size of the image; the network must not."
-        raise BundleError(message)
-    reaches: list[int] = [
-        dilation * (size - 1) // 2
-        for size, dilation in zip(facts["kernel_size"], facts["dilation_rate"], strict=True)
-    ]
+    reaches: list[int] = []
+    for size, dilation, step in zip(
+        facts["kernel_size"], facts["dilation_rate"], facts["strides"], strict=True
+    ):
+        beyond = max(0, dilation * (size - 1) + 1 - step)
+        # In pixels of the finer side on one side, rounded up to whole pixels of the input.
+        up = step if layer["class_name"] == "Conv2DTranspose" else 1
+        reaches.append(-(-beyond // (2 * up)) * scale)
     return max(reaches)
 
 

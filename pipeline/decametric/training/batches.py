@@ -1,0 +1,174 @@
+"""Patch sets to batches: streamed from disk in a random order that a seed and an epoch decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from decametric.bands import RESOLUTIONS
+from decametric.errors import DecametricError
+from decametric.store.packing import PACKING
+from decametric.superres.predictor import upsample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import zarr
+    from numpy.typing import NDArray
+
+    from decametric.training.config import TrainConfig
+
+    Array = NDArray[np.float32]
+    Patches = dict[str, NDArray[Any]]
+    """Arrays (patch, band, y, x): ``b10``, ``b20`` (``b60``), ``target``."""
+
+SCALING = 0.2
+"""Reflectance that becomes 1 for the network, as in the DSen2 family."""
+
+POOL = 16
+"""Chunks that are mixed at a time: memory grows with it, not with the patch set."""
+
+
+@dataclass(frozen=True)
+class PatchSet:
+    """A patch set on disk."""
+
+    path: Path
+    """Its folder."""
+
+    @cached_property
+    def groups(self) -> list[zarr.Group]:
+        """One group for each item that has patches, in the order of the identifiers."""
+        import zarr
+
+        marks = sorted(self.path.glob("*/done.json"))
+        groups = [zarr.open_group(mark.parent, mode="r") for mark in marks]
+        groups = [group for group in groups if "target" in group]
+        if not groups:
+            message = f"{self.path} holds no patches; build them with build_patches."
+            raise DecametricError(message)
+        return groups
+
+    def __len__(self) -> int:
+        """Number of patches."""
+        return sum(_target(group).shape[0] for group in self.groups)
+
+    @property
+    def items(self) -> list[str]:
+        """Identifiers of the items."""
+        return [str(group.attrs["item"]) for group in self.groups]
+
+    def chunks(self) -> list[tuple[zarr.Group, slice]]:
+        """Every chunk of every item."""
+        return [
+            (group, slice(start, start + _target(group).chunks[0]))
+            for group in self.groups
+            for start in range(0, _target(group).shape[0], _target(group).chunks[0])
+        ]
+
+    def read(self, group: zarr.Group, part: slice) -> Patches:
+        """Patches of a part of an item, as integers."""
+        names = [f"b{res}" for res in RESOLUTIONS if f"b{res}" in group]
+        return {name: group[name][part] for name in (*names, "target")}  # type: ignore[index, misc]  # a group could hold a group
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Patches]:
+        """Every patch once, in batches of `size` and random order; a last short batch is left out.
+
+        `POOL` chunks are read at a time and mixed; what is left of them joins the next.
+        """
+        chunks = self.chunks()
+        order = rng.permutation(len(chunks))
+        rest: Patches = {}
+        for start in range(0, len(order), POOL):
+            read = [self.read(*chunks[n]) for n in order[start : start + POOL]]
+            read += [rest] if rest else []
+            pool = {name: np.concatenate([part[name] for part in read]) for name in read[0]}
+            mixed = rng.permutation(len(pool["target"]))
+            whole = len(mixed) // size * size
+            for first in range(0, whole, size):
+                picked = mixed[first : first + size]
+                yield {name: array[picked] for name, array in pool.items()}
+            rest = {name: array[mixed[whole:]] for name, array in pool.items()}
+
+
+def _target(group: zarr.Group) -> zarr.Array[Any]:
+    """The array that tells how many patches an item has."""
+    return cast("zarr.Array[Any]", group["target"])  # a group could hold a group
+
+
+def reflectance(patches: Patches) -> Patches:
+    """Integers as float32 reflectance, NaN = no data."""
+    return {
+        name: np.where(
+            array == PACKING["_FillValue"],
+            np.float32(np.nan),
+            array * np.float32(PACKING["scale_factor"]) + np.float32(PACKING["add_offset"]),
+        )
+        for name, array in patches.items()
+    }
+
+
+def augmented(patches: Patches, config: TrainConfig, rng: np.random.Generator) -> Patches:
+    """Reflectance, turned and flipped, and with the radiometry of another day.
+
+    A band keeps its factor and its offset in input and target.
+    """
+    result = reflectance(patches)
+    count = len(result["target"])
+    if config.orientations:
+        kinds = rng.integers(8, size=count)
+        result = {
+            name: np.stack([_turned(each, kind) for each, kind in zip(array, kinds, strict=True)])
+            for name, array in result.items()
+        }
+    if config.gain or config.brightness or config.offset:
+        coarsest = [name for name in result if name != "target"][-1]
+        shared = rng.normal(0, config.brightness, (count, 1, 1, 1))
+        for name in [name for name in result if name != "target"]:
+            shape = (count, result[name].shape[1], 1, 1)
+            gain = np.exp(shared + rng.normal(0, config.gain, shape)).astype(np.float32)
+            offset = rng.uniform(-config.offset, config.offset, shape).astype(np.float32)
+            result[name] = result[name] * gain + offset
+            if name == coarsest:
+                result["target"] = result["target"] * gain + offset
+    return result
+
+
+def _turned(image: Array, kind: int) -> Array:
+    """(band, y, x) in one of eight orientations."""
+    turned = np.rot90(image, kind % 4, axes=(1, 2))
+    return turned[:, :, ::-1] if kind >= 4 else turned  # noqa: PLR2004  (four turns)
+
+
+def arrays(patches: Patches) -> tuple[tuple[Array, ...], Array]:
+    """What a network takes and is compared with, channels last.
+
+    Parameters
+    ----------
+    patches : dict of arrays (patch, band, y, x)
+        Reflectance; NaN in the target where it is not known.
+
+    Returns
+    -------
+    inputs : tuple of arrays (patch, y, x, band)
+        Every resolution on the 10 m grid, as `KerasPredictor` makes them.
+    target : array (patch, y, x, 2 * band)
+        The values, then their weights, 0 or 1.
+    """
+    inputs = []
+    for res in RESOLUTIONS:
+        if (name := f"b{res}") in patches:
+            fine = upsample(patches[name], res // 10, "bilinear") if res > 10 else patches[name]  # noqa: PLR2004
+            inputs.append(_last(fine / np.float32(SCALING)))
+    known = np.isfinite(patches["target"])
+    values = np.where(known, patches["target"] / np.float32(SCALING), np.float32(0))
+    return tuple(inputs), _last(np.concatenate([values, known.astype(np.float32)], axis=1))
+
+
+def _last(array: NDArray[Any]) -> Array:
+    """Channels from the second axis to the last."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1), dtype=np.float32)

@@ -1,0 +1,184 @@
+"""Every number of a training, in two frozen dataclasses that a TOML file fills."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from decametric.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How patches are cut from scenes; table ``[sampling]`` of a configuration."""
+
+    size: int = 48
+    """Edge of a patch in pixels of the target, a multiple of 6."""
+    count: int = 500
+    """Patches of each item, before `weights`: the same for every item that is large enough."""
+    repeats: float = 8.0
+    """Times that a pixel is drawn at most, on average: an item that is too small for `count` gives
+    fewer patches, lest its few pixels be learned by heart."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Factors for the number of patches: glob pattern of the item's identifier -> factor; the first
+    match counts."""
+    scales: tuple[int, ...] = (1,)
+    """Scenes are cut as they are (1) and made coarser by these factors; they share `count` in
+    proportion to the pixels that are left."""
+    min_valid: float = 0.5
+    """Patches with a smaller share of target pixels that may be learned from are rejected."""
+    max_cloud: float = 0.5
+    """Patches with a larger share of cloud are rejected; see `decametric.training.patches`."""
+    seed: int = 0
+    """Seed of the positions."""
+
+    def wanted(self, item: str, pixels: float) -> int:
+        """Patches of one item that has so many pixels of the target."""
+        factor = next((f for glob, f in self.weights.items() if fnmatchcase(item, glob)), 1.0)
+        return round(factor * min(self.count, self.repeats * pixels / self.size**2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Every number of a training run; it is written into the card of the bundle."""
+
+    ratio: Literal[2, 6]
+    """2 (20 m to 10 m) or 6 (60 m to 10 m)."""
+    level: Literal["L1C", "L2A"]
+    """Level of the scenes that the network is for."""
+    network: str = "dsen2"
+    """A name of `decametric.superres.networks.NETWORKS`."""
+    blocks: int | None = None
+    """Residual blocks; None: the network's own number."""
+    features: int | None = None
+    """Channels of the hidden layers; None: the network's own number."""
+    name: str = ""
+    """Name of the bundle; empty: network, level and ratio."""
+
+    batch: int = 16
+    """Patches in a step."""
+    epochs: int = 100
+    """Epochs at most."""
+    steps: int | None = None
+    """Steps of an epoch; None: every patch once."""
+    optimizer: Literal["adamw", "nadam"] = "adamw"
+    """Nadam is that of Lanaras et al. 2018."""
+    learning_rate: float = 1e-3
+    """Largest learning rate."""
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    """Cosine after a warm-up, or halving where the validation stands still for `plateau` epochs."""
+    warmup: float = 0.02
+    """Share of all steps in which the learning rate rises to its largest (cosine)."""
+    plateau: int = 5
+    """Epochs without progress before the learning rate is halved (plateau)."""
+    floor: float = 0.01
+    """Smallest learning rate, as a share of the largest."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay (AdamW)."""
+    clip: float = 1.0
+    """Largest norm of the gradients of a step."""
+    average: float = 0.0
+    """Momentum of the moving average that replaces the weights after each epoch; 0: none."""
+    loss: Literal["l1", "l2"] = "l1"
+    """Mean absolute or squared difference over the pixels that are known."""
+    project: bool = False
+    """Project the output onto the measured bands before the loss, as it will be in use."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the hidden layers; weights are kept in float32."""
+    storage: Literal["float32", "float16"] = "float32"
+    """Numbers in the file of the bundle; float16 is half as large."""
+
+    orientations: bool = True
+    """Turn and flip each patch at random (eight orientations)."""
+    gain: float = 0.0
+    """Standard deviation of the logarithm of a random factor for each band of a patch."""
+    brightness: float = 0.0
+    """The same for one factor that all bands of a patch share."""
+    offset: float = 0.0
+    """Largest random reflectance that is added to each band of a patch."""
+
+    patience: int | None = None
+    """Stop after so many epochs without progress; None: never."""
+    seed: int = 0
+    """Seed of the weights, the order of the patches, and the augmentation."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can do."""
+        for name in ("batch", "epochs", "learning_rate"):
+            if getattr(self, name) <= 0:
+                message = f"{name}={getattr(self, name)} must be above 0."
+                raise UsageError(message)
+
+    @property
+    def bundle_name(self) -> str:
+        """Name of the bundle."""
+        return self.name or f"{self.network}-{self.level.lower()}-{self.ratio}x"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which items are for what; table ``[items]`` of a configuration."""
+
+    training: tuple[str, ...] = ("*",)
+    """Glob patterns of identifiers, or names of products of ESA, which also mean the same scene
+    where it was processed anew."""
+    validation: tuple[str, ...] = ("*",)
+    """The same for the items to choose on."""
+    any_level: bool = False
+    """Learn from items of another level as well."""
+    catalog: str | None = None
+    """STAC API to search products in, where no items are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that makes a bundle from items: what ``decametric train --config`` reads."""
+
+    config: TrainConfig
+    """The run."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """Patches to learn from; table ``[sampling]``."""
+    choosing: Sampling = field(default_factory=lambda: Sampling(count=32, seed=1))
+    """Patches to choose on; table ``[choosing]``."""
+    items: Selection = field(default_factory=Selection)
+    """Which items; table ``[items]``."""
+
+
+def read_recipe(path: str | Path, **overrides: Any) -> Recipe:  # noqa: ANN401
+    """The recipe in a TOML file; fields of the run that are given here go first.
+
+    The file has the fields of `TrainConfig` at its top, and the tables ``[sampling]``,
+    ``[choosing]`` and ``[items]``.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, or has a field that there is not.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        message = f"{path} is not a readable TOML file: {error}."
+        raise UsageError(message) from error
+    parts = {
+        name: _filled(kind, values.pop(name), f"{path}, table {name}")
+        for name, kind in (("sampling", Sampling), ("choosing", Sampling), ("items", Selection))
+        if name in values
+    }
+    return Recipe(config=_filled(TrainConfig, values | overrides, str(path)), **parts)
+
+
+def _filled(kind: type[Any], values: dict[str, Any], where: str) -> Any:  # noqa: ANN401
+    """`kind` made of `values`; lists become tuples."""
+    known = [each.name for each in fields(kind)]
+    if unknown := sorted(set(values) - set(known)):
+        message = f"{where}: {', '.join(unknown)} is no setting; choose from {', '.join(known)}."
+        raise UsageError(message)
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as error:
+        message = f"{where}: {error}."
+        raise UsageError(message) from error

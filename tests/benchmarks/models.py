@@ -1,0 +1,154 @@
+"""How good the shipped networks are, as MODELS.md.
+
+    python -m tests.benchmarks.models CATALOG [PEER ...]
+
+scores every item of the splits "validation" and "test" of a static catalog by Wald's protocol:
+bicubic interpolation, the shipped presets of the item's level, and further presets by path, each
+for the level that its card states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from decametric.evaluation.assess import assess
+from decametric.scenes.items import level
+from decametric.scenes.reader import load
+from decametric.scenes.sources import read_items
+from decametric.superres.presets import SHIPPED, KerasPredictor, load_predictor, read_card
+
+if TYPE_CHECKING:
+    import pystac
+    import xarray as xr
+
+ROOT = Path(__file__).parents[2]
+SPLITS = ("validation", "test")
+METRICS = ("rmse", "psnr", "ssim", "fsim", "issm", "sre", "sam", "uiq")
+DN = 10_000
+DSEN2_COST = {2: 3_575_808, 6: 3_571_200}
+"""Operations of DSen2 for a 10 m pixel (`decametric.superres.architecture`)."""
+
+HEAD = """\
+# Models
+
+Written by `python -m tests.benchmarks.models CATALOG [PEER ...]`. Scores are by Wald's protocol on
+whole images: every band is made coarser by the ratio, sharpened back and compared with what was
+measured; no-data carries no weight. RMSE is in digital numbers (reflectance x 10000), SAM in
+degrees, PSNR and SRE in decibels; every value is the mean of the bands of the ratio. Sources of the
+scenes, and how the training was done, stand below.
+"""
+
+
+def shipped() -> list[Path]:
+    """Folders of the presets in the package."""
+    return sorted(path for path in SHIPPED.glob("*/") if any(path.glob("[26]x")))
+
+
+def level_of(preset: Path) -> str:
+    """Level of the scenes that a preset is for."""
+    return read_card(next(iter(sorted(preset.glob("[26]x"))))).level
+
+
+def scored(item: pystac.Item, presets: list[Path]) -> xr.Dataset:
+    """All metrics of an item for the presets of its level."""
+    fitting = [load_predictor(path) for path in presets if level_of(path) == level(item)]
+    return assess(load([item]), fitting, metrics=METRICS).sel(band="mean").compute()
+
+
+def lines(item: str, scores: xr.Dataset) -> list[str]:
+    """Rows of the table of one item."""
+    rows = []
+    for ratio in scores.ratio.values:
+        for name in scores.predictor.values:
+            here = scores.sel(ratio=ratio, predictor=name)
+            if name == "bilinear" or not np.isfinite(here["rmse"]):
+                continue
+            cells = [text(metric, float(here[metric])) for metric in METRICS]
+            rows.append(f"| {item} | {ratio}x | {name} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def text(metric: str, value: float) -> str:
+    """A score for people."""
+    if metric == "rmse":
+        return f"{DN * value:.1f}"
+    return f"{value:.2f}" if metric in ("psnr", "sre", "sam") else f"{value:.4f}"
+
+
+def table(found: dict[str, xr.Dataset]) -> list[str]:
+    """The scores of all items."""
+    head = "| item | ratio | predictor | " + " | ".join(m.upper() for m in METRICS) + " |"
+    rule = "|---|---|---|" + "---|" * len(METRICS)
+    return [head, rule, *(row for item, scores in found.items() for row in lines(item, scores))]
+
+
+def cards(presets: list[Path]) -> list[str]:
+    """What the cards of the shipped presets say."""
+    rows = [
+        "| preset | ratio | level | weights | FLOP per 10 m pixel | of DSen2 | halo | SHA-256 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for bundle in (bundle for preset in presets for bundle in sorted(preset.glob("[26]x"))):
+        card = read_card(bundle)
+        predictor = KerasPredictor(bundle, card)
+        share = predictor.flops / DSEN2_COST[card.ratio]
+        rows.append(
+            f"| {bundle.parent.name} | {card.ratio}x | {card.level} | {weights(bundle):,} | "
+            f"{predictor.flops:,} | {share:.2f} | {card.halo} | {card.sha256[:12]} |"
+        )
+    return rows
+
+
+def weights(bundle: Path) -> int:
+    """Number of weights of a network."""
+    import keras
+
+    return int(keras.models.load_model(bundle / "network.keras", compile=False).count_params())
+
+
+def protocol(bundle: Path) -> list[str]:
+    """How a network was trained, as its card tells."""
+    card = read_card(bundle)
+    facts: dict[str, Any] = json.loads(card.training)
+    items = facts.pop("items")
+    settings = ", ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+    return [
+        f"### {bundle.parent.name}, {card.ratio}x",
+        "",
+        f"Trained on {len(items)} items: {', '.join(items)}.",
+        "",
+        f"Settings: {settings}.",
+        "",
+        f"Chosen: `{card.scores}`",
+        "",
+        f"Licence: {card.licence}.",
+        "",
+    ]
+
+
+def main() -> None:
+    """Score, and write MODELS.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("catalog")
+    parser.add_argument("peers", nargs="*", type=Path)
+    given = parser.parse_args()
+    items = [i for i in read_items(given.catalog) if i.properties.get("split") in SPLITS]
+    found = {}
+    for item in items:
+        found[item.id] = scored(item, [*shipped(), *given.peers])
+        print("\n".join(lines(item.id, found[item.id])), file=sys.stderr, flush=True)
+    told = [line for path in shipped() for b in sorted(path.glob("[26]x")) for line in protocol(b)]
+    parts = [HEAD, "## Networks\n", *cards(shipped()), "\n## Scores\n", *table(found)]
+    notes = Path(__file__).with_name("models.md")
+    parts += ["", notes.read_text(), "## Training\n", *told]
+    (ROOT / "MODELS.md").write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

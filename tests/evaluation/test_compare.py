@@ -1,0 +1,271 @@
+"""Rasters of any kind compared by the right numbers, and refused where pixels do not match."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from affine import Affine
+from click.testing import CliRunner
+from PIL import Image
+
+from decametric.cli import cli
+from decametric.errors import SceneError, UsageError
+from decametric.evaluation.compare import compare, compare_all
+from decametric.evaluation.rasters import open_raster
+
+HERE = Affine(10, 0, 300000, 0, -10, 6200040)
+
+
+@pytest.fixture
+def images():
+    """Reference and test (band, y, x), uint16, with a difference that would wrap unsigned."""
+    rng = np.random.default_rng(3)
+    reference = rng.integers(1, 3000, (3, 20, 24))
+    test = np.clip(reference + rng.integers(-400, 400, reference.shape), 1, None)
+    return reference.astype("u2"), test.astype("u2")
+
+
+def tif(path, array, *, transform=HERE, crs="EPSG:32633", **profile):
+    bands, rows, cols = array.shape
+    options = {"count": bands, "height": rows, "width": cols, "dtype": array.dtype.name}
+    place = {"crs": crs, "transform": transform}
+    with rasterio.open(path, "w", driver="GTiff", **options, **place, **profile) as target:
+        target.write(array)
+    return path
+
+
+def rmse(reference, test):
+    return np.sqrt(((test.astype("f8") - reference) ** 2).mean(axis=(1, 2)))
+
+
+def test_each_band_and_their_mean_are_those_of_plain_numpy(images, tmp_path):
+    paths = [tif(tmp_path / f"{n}.tif", array) for n, array in enumerate(images)]
+    found = compare(*paths, ["rmse", "bias", "psnr"], data_range=10000)
+    reference, test = (image.astype("f8") for image in images)
+    np.testing.assert_allclose(found["rmse"][:3], rmse(*images), rtol=1e-12)
+    np.testing.assert_allclose(found["bias"][:3], (test - reference).mean(axis=(1, 2)), rtol=1e-12)
+    expected = 20 * np.log10(10000 / rmse(*images))
+    np.testing.assert_allclose(found["psnr"], [*expected, expected.mean()], rtol=1e-12)
+    assert list(found["band"].values) == ["1", "2", "3", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "sam", "sre"), [("lafayette", 0.6198, 20.88), ("singapore", 0.5444, 18.01)]
+)
+def test_example_pairs_have_their_true_numbers(shared_data, pair, sam, sre):
+    folder = shared_data / "metrics" / "example"
+    paths = (folder / f"{pair}_org.tif", folder / f"{pair}_pred.tif")
+    found = compare(*paths, ["sam", "sre", "uiq"]).sel(band="mean")
+    assert round(float(found["sam"]), 4) == sam
+    assert round(float(found["sre"]), 2) == sre
+    assert float(found["uiq"]) == pytest.approx(
+        {"lafayette": 0.4396, "singapore": 0.4607}[pair], abs=1e-4
+    )
+
+
+def test_pixels_without_data_do_not_count(images, tmp_path):
+    reference, test = images
+    reference[0, :5], test[1, 5:9] = 0, 0
+    paths = [tif(tmp_path / f"{n}.tif", array, nodata=0) for n, array in enumerate(images)]
+    found = compare(*paths, ["rmse"])["rmse"]
+    parts = [np.s_[0, 5:], np.s_[1, [*range(5), *range(9, 20)]], np.s_[2]]
+    for band, part in enumerate(parts):
+        expected = np.sqrt(((test[part].astype("f8") - reference[part]) ** 2).mean())
+        assert float(found[band]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_zeros_are_data_where_nobody_says_otherwise(images, tmp_path):
+    images[0][0, :5] = 0
+    paths = [tif(tmp_path / f"{n}.tif", array) for n, array in enumerate(images)]
+    np.testing.assert_allclose(compare(*paths, ["rmse"])["rmse"][:3], rmse(*images), rtol=1e-12)
+
+
+def test_alpha_is_a_mask_and_no_band(tmp_path):
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 256, (2, 16, 16, 4)).astype("u1")
+    first[..., 3] = second[..., 3] = 255
+    first[:4, :, 3] = 0
+    paths = [tmp_path / "first.png", tmp_path / "second.png"]
+    for path, array in zip(paths, (first, second), strict=True):
+        Image.fromarray(array).save(path)
+    found = compare(*paths, ["rmse", "psnr"])
+    expected = rmse(*(array[4:, :, :3].transpose(2, 0, 1) for array in (first, second)))
+    np.testing.assert_allclose(found["rmse"][:3], expected, rtol=1e-9)
+    np.testing.assert_allclose(found["psnr"][:3], 20 * np.log10(255 / expected), rtol=1e-9)
+    assert found.sizes["band"] == 4
+
+
+def test_pictures_of_one_band_are_compared_with_the_range_of_their_type(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 200, (32, 32)).astype("u1")
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    Image.fromarray(grey).save(tmp_path / "a.jpg", quality=95)
+    Image.fromarray(grey + 51).save(tmp_path / "b.png")
+    assert float(
+        compare(tmp_path / "a.png", tmp_path / "b.png", ["psnr"])["psnr"][0]
+    ) == pytest.approx(20 * np.log10(5))
+    found = compare(tmp_path / "a.png", tmp_path / "a.jpg")
+    assert 0 < float(found["rmse"].sel(band="mean")) < 5
+    assert "sam" not in found  # one band has no spectrum
+
+
+def test_groups_of_zarr_stores_are_compared(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = {n: rng.random((2, 12, 12)).astype("f4") for n in ("B11", "B12")}
+    for group, shift in (("one", 0), ("two", 0.25)):
+        data = {name: (("time", "y", "x"), values + shift) for name, values in numbers.items()}
+        data["SCL"] = (("time", "y", "x"), np.ones((2, 12, 12), "u1"))
+        xr.Dataset(data).to_zarr(tmp_path / "s.zarr", group=group, consolidated=False)
+    xr.Dataset({"B11": data["B11"]}).to_zarr(tmp_path / "s.zarr", group="three", consolidated=False)
+    found = compare(tmp_path / "s.zarr" / "one", tmp_path / "s.zarr" / "two", ["bias"])
+    assert list(found["band"].values) == ["B11", "B12", "mean"]
+    np.testing.assert_allclose(found["bias"], 0.25, rtol=1e-6)
+    with pytest.raises(UsageError, match=r"only one of .*three and the reference has: B12"):
+        compare(tmp_path / "s.zarr" / "one", tmp_path / "s.zarr" / "three", ["bias"])
+    with pytest.raises(SceneError, match=r"a group of it: one, three, two"):
+        compare(tmp_path / "s.zarr", tmp_path / "s.zarr", ["bias"])
+
+
+def test_a_mask_limits_what_counts(images, tmp_path):
+    mask = np.zeros((1, 20, 24), "u1")
+    mask[:, :, 12:] = 7
+    paths = [tif(tmp_path / f"{n}.tif", array) for n, array in enumerate((*images, mask))]
+    found = compare(*paths[:2], ["rmse"], mask=paths[2])["rmse"]
+    expected = rmse(*(image[:, :, 12:] for image in images))
+    np.testing.assert_allclose(found[:3], expected, rtol=1e-12)
+    short = tif(tmp_path / "short.tif", mask[:, :10])
+    with pytest.raises(UsageError, match=r"short\.tif has 10 rows"):
+        compare(*paths[:2], ["rmse"], mask=short)
+
+
+SHIFTED = Affine(10, 0, 300005, 0, -10, 6200040)
+
+
+@pytest.mark.parametrize(
+    ("cut", "place", "named"),
+    [
+        (np.s_[:2], {}, "2 bands and the reference 3"),
+        (np.s_[:, :10], {}, "10 rows and the reference 20"),
+        (np.s_[:, :, 1:], {}, "23 columns"),
+        (np.s_[:], {"crs": "EPSG:32634"}, "EPSG:32634 and the reference in EPSG:32633"),
+        (np.s_[:], {"transform": SHIFTED}, "0.5 pixels beside"),
+    ],
+    ids=["bands", "rows", "columns", "crs", "transform"],
+)
+def test_rasters_that_do_not_match_are_refused(images, tmp_path, cut, place, named):
+    first = tif(tmp_path / "first.tif", images[0])
+    second = tif(tmp_path / "second.tif", images[1][cut], **place)
+    with pytest.raises(UsageError, match=named) as caught:
+        compare(first, second, ["rmse"])
+    assert "second.tif" in str(caught.value)
+
+
+def test_a_transform_that_another_program_rounded_is_taken(images, tmp_path):
+    first = tif(tmp_path / "first.tif", images[0])
+    rounded = Affine(10, 0, 300000.000001, 0, -10, 6200040)
+    second = tif(tmp_path / "second.tif", images[1], transform=rounded)
+    np.testing.assert_allclose(compare(first, second, ["rmse"])["rmse"][:3], rmse(*images))
+
+
+def test_the_data_range_is_asked_for_only_where_it_matters(images, tmp_path):
+    paths = [tif(tmp_path / f"{n}.tif", array) for n, array in enumerate(images)]
+    assert np.isfinite(compare(*paths, ["rmse", "sre"])["sre"]).all()
+    with pytest.raises(UsageError, match=r"psnr, ssim cannot do without .* uint16 .*--data-range"):
+        compare(*paths, ["rmse", "psnr", "ssim"])
+    with pytest.raises(UsageError, match="'8bit'"):
+        compare(*paths, ["psnr"], data_range="8bit")
+    with pytest.raises(UsageError, match="rmsd"):
+        compare(*paths, ["rmsd"])
+
+
+def test_files_are_read_in_strips(tmp_path):
+    tall = np.arange(1300 * 8, dtype="u2").reshape(1, 1300, 8).repeat(2, axis=0)
+    opened = open_raster(tif(tmp_path / "tall.tif", tall))
+    assert opened.chunks == ((1, 1), (512, 512, 276), (8,))
+    np.testing.assert_array_equal(opened, tall)
+
+
+def folders(tmp_path, images, first, second):
+    for folder, names, image in zip(("a", "b"), (first, second), images, strict=True):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            tif(tmp_path / folder / name, image)
+        (tmp_path / folder / "notes.txt").write_text(folder)
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_folders_are_matched_by_name(images, tmp_path):
+    both = folders(tmp_path, images, ["x.tif", "y.TIF"], ["x.tif", "y.TIF"])
+    found = compare_all(*both, metrics=["rmse"])
+    assert list(found) == ["x.tif", "y.TIF"]
+    assert found["x.tif"].equals(found["y.TIF"])
+
+
+def test_files_without_partner_are_named(images, tmp_path):
+    both = folders(tmp_path, images, ["x.tif", "y.tif"], ["x.tif", "z.tif"])
+    with pytest.raises(UsageError, match=r"y\.tif, z\.tif"):
+        compare_all(*both, metrics=["rmse"])
+    with pytest.raises(UsageError, match="two of a kind"):
+        compare_all(both[0], both[1] / "x.tif", metrics=["rmse"])
+
+
+def test_a_folder_without_rasters_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no raster"):
+        compare_all(tmp_path, tmp_path)
+
+
+def run(*words):
+    return CliRunner().invoke(cli, ["compare", *map(str, words)])
+
+
+def test_the_command_gives_one_valid_json_document(images, tmp_path):
+    first = tif(tmp_path / "first.tif", images[0])
+    metrics = [word for name in ("rmse", "psnr", "ergas") for word in ("--metric", name)]
+    result = run(first, first, *metrics, "--ratio", 2, "--data-range", 10000, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert found["images"] == ["first.tif"]
+    assert found["protocol"]["metrics"]["psnr"]["data_range"] == 10000
+    rows = {(row["metric"], row["band"]): row for row in found["scores"]}
+    places = {(m, b) for m in ("rmse", "psnr") for b in ("1", "2", "3", "mean")}
+    assert set(rows) == places | {("ergas", "mean")}
+    names = {"image": "first.tif", "band": "mean", "metric": "rmse"}
+    assert rows["rmse", "mean"] == {**names, "value": 0.0, "unit": "data"}
+    assert rows["psnr", "1"]["value"] is None  # equal images: infinite
+
+
+def test_the_table_shows_every_band(images, tmp_path):
+    paths = [tif(tmp_path / f"{n}.tif", array) for n, array in enumerate(images)]
+    result = run(*paths, "--metric", "rmse")
+    header, line = result.stdout.splitlines()
+    assert header.split("\t") == ["image", "metric", "unit", "mean", "1", "2", "3"]
+    assert line.split("\t")[4] == f"{rmse(*images)[0]:.4g}"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "named"),
+    [
+        (["no.tif", "no.tif"], 1, "no.tif"),
+        (["TEXT", "TEXT"], 1, "cannot be read"),
+        (["IMAGE", "IMAGE", "--metric", "psnr"], 2, "--data-range"),
+        (["IMAGE", "IMAGE", "--metric", "psnr", "--data-range", "wide"], 2, "'wide'"),
+        (["IMAGE", "IMAGE", "--metric", "ergas"], 2, "ratio"),
+        (["IMAGE", "FOLDER"], 2, "two of a kind"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence(images, tmp_path, words, code, named):
+    (tmp_path / "text.tif").write_text("no raster")
+    places = {
+        "IMAGE": tif(tmp_path / "a.tif", images[0]),
+        "TEXT": tmp_path / "text.tif",
+        "FOLDER": tmp_path,
+    }
+    result = run(*(places.get(word, word) for word in words))
+    assert result.exit_code == code, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert named in line
+    assert result.stdout == ""

@@ -1,0 +1,179 @@
+"""Recipes: they parse, pick what they mean, never see a test item, and find products anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pystac
+import pytest
+
+from decametric.errors import SceneError, UsageError
+from decametric.scenes.reader import TWELVE
+from decametric.scenes.sources import read_items
+from decametric.superres.presets import read_card
+from decametric.training import recipe as recipes
+from decametric.training.config import Recipe, Sampling, Selection, TrainConfig, read_recipe
+from decametric.training.places import tile_centre
+
+SHIPPED = sorted(file.stem for file in recipes.RECIPES.glob("*.toml"))
+TINY = TrainConfig(ratio=2, level="L1C", network="fast", blocks=1, features=4, batch=8, epochs=1)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_are_what_their_names_say(name):
+    if name.startswith("full"):
+        config = recipes.open_recipe(name, ratio=6).config
+        assert (config.level.lower(), config.ratio) == (name[-3:], 6)
+    else:
+        config = recipes.open_recipe(name).config
+        assert config.bundle_name == name
+    assert config.network == {"full": "dsen2"}.get(name.split("-")[0], name.split("-")[0])
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("full")])
+def test_shipped_presets_are_made_of_the_right_splits(name, shared_data):
+    items = read_items(shared_data / "stac" / "catalog.json")
+    training, validation = recipes.sides(recipes.open_recipe(name), items, None)
+    assert {item.properties["split"] for item in training} == {"train"}
+    assert {item.properties["split"] for item in validation} == {"validation"}
+    assert (len(training), len(validation)) == (29, 4)
+
+
+def test_a_recipe_is_followed_to_a_bundle(places, tmp_path):
+    items = [*places[0], *places[1]]
+    chosen = Selection(training=("*33UUB*",), validation=("*31TCJ*",))
+    recipe = Recipe(
+        config=TINY, items=chosen, sampling=Sampling(size=24, count=8),
+        choosing=Sampling(size=24, count=4),
+    )  # fmt: skip
+    plan = recipes.plan(recipe, items, None)
+    assert plan["training"] == [item.id for item in places[0]]
+    assert (plan["patches"], plan["patches_validation"]) == (16, 4)
+    card = recipes.follow(recipe, items, None, tmp_path / "2x")
+    assert card == read_card(tmp_path / "2x")
+    tuned = replace(recipe, config=replace(TINY, seed=1))
+    recipes.follow(tuned, places[0], places[1], tmp_path / "tuned", fine_tune=tmp_path)
+
+
+def test_bundles_are_found_by_name_folder_or_preset(tmp_path):
+    (tmp_path / "mine" / "2x").mkdir(parents=True)
+    assert recipes.bundle_of(tmp_path / "mine", 2) == tmp_path / "mine" / "2x"
+    (tmp_path / "mine" / "2x" / "card.json").write_text("{}")
+    assert recipes.bundle_of(tmp_path / "mine" / "2x", 2) == tmp_path / "mine" / "2x"
+
+
+PRODUCTS = {
+    "training": "S2A_MSIL1C_20170515T162341_N0205_R040_T17TLH_20170515T163103",
+    "validation": "S2A_MSIL1C_20170521T045701_N0205_R119_T45RTL_20170521T051027",
+}
+
+
+@pytest.fixture
+def standing_in(position_item):
+    """Two products of the full-scale recipe under the names of another processing."""
+    names = {
+        17: "S2A_MSIL1C_20170515T162341_N0500_R040_T17TLH_20230914T000000",
+        45: "S2A_MSIL1C_20170521T045701_N0500_R119_T45RTL_20230914T000000",
+    }
+    return [
+        position_item.write(
+            name, epsg=32600 + zone, shape=(24, 24), when=f"{name[11:15]}-05-20T05:00:00Z",
+            s2__product_type="S2MSI1C", bands=TWELVE,
+        )
+        for zone, name in names.items()
+    ]  # fmt: skip
+
+
+def test_products_are_found_where_they_were_processed_anew(standing_in):
+    chosen = Selection(training=(PRODUCTS["training"],), validation=(PRODUCTS["validation"],))
+    training, validation = recipes.sides(Recipe(config=TINY, items=chosen), standing_in, None)
+    assert [item.id for item in (*training, *validation)] == [item.id for item in standing_in]
+
+
+def test_the_full_scale_recipe_runs_on_a_catalog_in_place_of_the_archive(
+    standing_in, tmp_path, monkeypatch
+):
+    """Every product of the recipe is asked for by place and day; two are in this catalog."""
+    full = recipes.open_recipe("full-l1c", ratio=2)
+    assert set(PRODUCTS.values()) < {*full.items.training, *full.items.validation}
+    asked = []
+
+    def search(*, bbox, datetime, catalog, level):
+        asked.append((round(bbox[0]), round(bbox[1]), datetime, catalog, level))
+        return [item for item in standing_in if datetime.replace("-", "") in item.id]
+
+    monkeypatch.setattr(recipes, "search", search)
+    short = Selection(
+        training=(PRODUCTS["training"],), validation=(PRODUCTS["validation"],),
+        catalog=full.items.catalog,
+    )  # fmt: skip
+    few = Sampling(size=24, count=8, max_cloud=1)  # pixels that tell their place are bright
+    small = Recipe(config=TINY, items=short, sampling=few, choosing=few)
+    assert recipes.follow(small, None, None, tmp_path).ratio == 2
+    assert asked == [
+        (-83, 43, "2017-05-15", "earth-search", "L1C"),
+        (84, 28, "2017-05-21", "earth-search", "L1C"),
+    ]
+    with pytest.raises(SceneError, match="No item is S2A_MSIL1C_"):
+        recipes.plan(full, None, None)
+
+
+@pytest.mark.parametrize("level", ["l1c", "l2a"])
+def test_the_full_scale_recipe_names_tiles_on_one_side_only(level):
+    chosen = recipes.open_recipe(f"full-{level}", ratio=2).items
+    tiles = [
+        {recipes._PRODUCT.fullmatch(name)["tile"] for name in side}
+        for side in (chosen.training, chosen.validation)
+    ]
+    assert not tiles[0] & tiles[1]
+    assert len(tiles[0]) == 44
+    assert len(tiles[1]) == 14
+
+
+def test_what_is_missing_is_named(places):
+    with pytest.raises(SceneError, match=r"No item is nowhere-\*; give the items"):
+        recipes.plan(Recipe(config=TINY, items=Selection(training=("nowhere-*",))), places[0], None)
+    with pytest.raises(UsageError, match=r"\* can only be picked from items"):
+        recipes.plan(Recipe(config=TINY), None, None)
+    with pytest.raises(UsageError, match="both are of tile 33UUB"):
+        recipes.plan(Recipe(config=TINY), places[0], places[0])
+    with pytest.raises(UsageError, match="Say which ratio and level"):
+        recipes.open_recipe(None)
+    with pytest.raises(UsageError, match=r"no recipe 'best'; choose from .*fast-l1c-2x"):
+        recipes.open_recipe("best")
+
+
+def test_unknown_settings_are_named(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('ratio = 2\nlevel = "L1C"\nlearing_rate = 1\n')
+    with pytest.raises(UsageError, match=r"run.toml: learing_rate is no setting; choose from"):
+        read_recipe(file)
+    file.write_text('ratio = 2\nlevel = "L1C"\n[sampling]\nsice = 3\n')
+    with pytest.raises(UsageError, match="table sampling: sice is no setting"):
+        read_recipe(file)
+    file.write_text("ratio = 2\n")
+    with pytest.raises(UsageError, match=r"run.toml: .*missing .*'level'"):
+        read_recipe(file)
+    file.write_text("ratio = \n")
+    with pytest.raises(UsageError, match="not a readable TOML file"):
+        read_recipe(file)
+    file.write_text('ratio = 2\nlevel = "L1C"\nepochs = 5\n[choosing]\nscales = [1, 2]\n')
+    recipe = read_recipe(file, epochs=7)
+    assert (recipe.config.epochs, recipe.choosing.scales) == (7, (1, 2))
+
+
+def test_tiles_lie_where_the_real_items_are(shared_data):
+    catalog = pystac.Catalog.from_file(str(shared_data / "stac" / "catalog.json"))
+    found = 0
+    for item in catalog.get_items(recursive=True):
+        if name := recipes.tile(item):
+            west, south, east, north = item.bbox
+            place = tile_centre(name)
+            # A tile measures 110 km; 70 km from its centre are at most 1.6 degrees of longitude
+            # at 66 degrees north.
+            assert abs(place.lat - (south + north) / 2) < 0.65
+            assert abs(place.lon - (west + east) / 2) < 1.6
+            found += 1
+    assert found > 30
+    with pytest.raises(UsageError, match="'33IUB' is not a tile"):
+        tile_centre("33IUB")
