@@ -29,8 +29,8 @@ BASELINES = ("bilinear", "bicubic")
 RATIOS = (2, 6)
 
 METRICS = ("rmse", "mae", "bias", "psnr", "sre", "cc", "ssim", "uiq", "sam", "ergas")
-"""What is computed unless asked otherwise; not FSIM, which reads the images three times and so would
-run every network as often."""
+"""What is computed unless asked otherwise; not FSIM, which reads the images three times and so
+would run every network as often."""
 
 DATA_RANGE = 1.0
 """Span of possible values of reflectance."""
