@@ -76,7 +76,9 @@ def test_the_version_is_stated_once_and_the_same():
 def test_the_wheel_holds_the_package_and_its_types(tmp_path):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path))
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"decametric/__init__.py", "decametric/py.typed", "decametric/cli.py"} <= set(names)
+    assert {"decametric/__init__.py", "decametric/py.typed", "decametric/cli/__init__.py"} <= set(
+        names
+    )
     assert not [name for name in names if name.startswith(("pipeline", "tests"))]
     assert [name for name in names if name.endswith("licenses/LICENSE")]
 

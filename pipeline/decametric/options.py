@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pystac
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -138,3 +141,10 @@ def read_order(wishes: dict[str, Any]) -> Any:  # noqa: ANN401  (its module is h
         names = [part.strip() for part in bands.split(",")]
         given["bands"] = tuple(n if n == "SCL" else band_name(n) for n in names)
     return Order(**given)
+
+
+def read_items(items: str) -> list[pystac.Item]:
+    """Items of a path, a URL, or standard input."""
+    from decametric.scenes import sources
+
+    return sources.read_items(sys.stdin if items == "-" else items)

@@ -1,0 +1,147 @@
+"""Verbs from scenes to a store: ``search``, ``explain``, ``sharpen``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from decametric import console, options
+
+if TYPE_CHECKING:
+    import pystac
+
+
+@click.command(
+    epilog=options.example(
+        "decametric search --bbox 11.2 46.4 11.4 46.6 --datetime 2024-07 --max-cloud 20",
+        "decametric search --bbox 11.2 46.4 11.4 46.6 --datetime 2024-07-28 --json > found.json",
+        "decametric sharpen found.json -o bolzano.zarr --bbox 11.2 46.4 11.4 46.6",
+    )
+)
+@options.bbox
+@click.option("--intersects", type=click.File(), help="Area as a GeoJSON file.")
+@click.option("--datetime", help="Time or period, 2024-07 or 2024-07-01/2024-07-15.")
+@click.option("--catalog", default="earth-search", show_default=True, help="Name or URL.")
+@click.option("--collection", help="Collection.  [default: that of the catalog and level]")
+@click.option("--level", type=click.Choice(["L1C", "L2A"]), default="L2A", show_default=True)
+@click.option("--max-cloud", type=float, help="Most clouds, in per cent.")
+@click.option("--max-items", type=click.IntRange(1), help="Most items.")
+@options.common
+def search(*, as_json: bool, intersects: Any, **query: Any) -> None:  # noqa: ANN401
+    """Find scenes in a STAC catalog.
+
+    With --json the found items can be piped into the other verbs, which take - for them.
+    """
+    import json
+
+    from decametric.scenes.catalogs import search as find
+
+    if intersects is not None:
+        query["intersects"] = json.load(intersects)
+    items = find(**query)
+    if as_json:
+        features = [item.to_dict(transform_hrefs=False) for item in items]
+        console.show_json({"type": "FeatureCollection", "features": features})
+        return
+    rows = [(i.id, i.datetime, i.properties.get("eo:cloud_cover", "")) for i in items]
+    console.show_table(("item", "time", "clouds %"), rows)
+
+
+@click.command(
+    epilog=options.example("decametric explain catalog.json --predictor bicubic --chunk 1830")
+)
+@options.order
+def explain(items: str, *, as_json: bool, **wishes: Any) -> None:  # noqa: ANN401
+    """Tell what sharpening would cost: blocks, tasks, bytes, memory. Nothing is computed."""
+    from dataclasses import asdict
+
+    from decametric.runs.scene import by_tile
+
+    order = options.read_order(wishes)
+    plans = {
+        name: order.explain(group) for name, group in by_tile(options.read_items(items)).items()
+    }
+    if as_json:
+        console.show_json({str(name): asdict(plan) for name, plan in plans.items()})
+        return
+    for plan in plans.values():
+        click.echo(str(plan))
+
+
+@click.command(
+    epilog=options.example(
+        "decametric sharpen catalog.json -o out.zarr",
+        "decametric sharpen S2A_MSIL2A_20240514.SAFE -o out.zarr --bands B11,B12 --workers 4",
+        "decametric sharpen found.json -o s3://bucket/out.zarr --cluster slurm.yaml --in-flight 4",
+    )
+)
+@options.order
+@options.series
+@options.cluster
+def sharpen(items: str, *, as_json: bool, output: str, dry_run: bool, **rest: Any) -> None:  # noqa: ANN401
+    """Raise every band of scenes to 10 m and write them to a Zarr store.
+
+    Each tile becomes a group of the store, each day a step of its time; any number of both. A run
+    that was stopped goes on where it was when the same command is given again. A scene that fails
+    is reported at the end and does not stop the others.
+    """
+    from decametric.runs.plans import plan_series
+    from decametric.runs.report import HEADER, PLAN_HEADER
+    from decametric.runs.scene import DEFAULT_PREDICTOR
+
+    if rest["predictor"] is None:
+        console.note(f"No --predictor given: {DEFAULT_PREDICTOR} interpolation, no network.")
+    where = options.where(rest)
+    how = {key: rest.pop(key) for key in ("in_flight", "retries", "overwrite")}
+    how["resources"] = options.read_resources(rest.pop("resources"))
+    order = options.read_order(rest)
+    found = options.read_items(items)
+    if dry_run:
+        plans = plan_series(found, output, order)
+        if as_json:
+            console.show_json({"store": output, "scenes": [plan.as_json() for plan in plans]})
+        else:
+            console.show_table(PLAN_HEADER, [plan.row() for plan in plans])
+        return
+    report = _run(found, output, order, where, how)
+    if as_json:
+        console.show_json({"store": output, **report.as_json()})
+    else:
+        console.show_table(HEADER, report.rows())
+        click.echo(report.summary)
+    if not report.ok:
+        sys.exit(1)
+
+
+def _run(
+    items: list[pystac.Item],
+    output: str,
+    order: Any,  # noqa: ANN401  (its module is heavy)
+    where: dict[str, Any],
+    how: dict[str, Any],
+) -> Any:  # noqa: ANN401
+    """Run a series on the cluster that was asked for, with a progress bar."""
+    from decametric.runs.clients import client
+    from decametric.runs.series import run_series
+    from decametric.scenes.items import tile
+    from decametric.superres.presets import INTERPOLATIONS
+
+    wishes = {name: getattr(order, name) for name in order.__dataclass_fields__}
+    tiles = {tile(item) or "?" for item in items}
+    label = next(iter(tiles)) if len(tiles) == 1 else f"{len(tiles)} tiles"
+    state = [0, 0]
+
+    def progress(*counts: int) -> None:
+        state[:] = counts
+
+    try:
+        with (
+            client(**where, network=str(order.predictor) not in INTERPOLATIONS),
+            console.progress_bar(label, lambda: (state[0], state[1])),
+        ):
+            return run_series(items, output, **wishes, **how, progress=progress)
+    except KeyboardInterrupt:
+        console.note("Stopped; give the same command again to go on where it stopped.")
+        sys.exit(console.INTERRUPTED)
