@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.12 chooses another; EXTRAS=dev installs more than the tests need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint constraints clean
+.PHONY: help demo test bench lint docs notebooks constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,6 +30,14 @@ lint:  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: EXTRAS := docs
+docs:  ## build the documentation into ./site
+	@$(MAKE) --no-print-directory EXTRAS=docs $(VENV)/.installed-docs
+	$(BIN)/python -m mkdocs build --strict
+
+notebooks: $(STAMP)  ## run the notebooks and store their outputs
+	$(BIN)/python -m tests.notebook_runs
+
 constraints:  ## write constraints.txt anew from a clean installation on Python 3.11
 	rm -rf $(VENV)/constraints && python3.11 -m venv $(VENV)/constraints
 	$(VENV)/constraints/bin/pip install --quiet --disable-pip-version-check ".[test]"
@@ -39,8 +47,8 @@ constraints:  ## write constraints.txt anew from a clean installation on Python 
 	mv $(VENV)/constraints.txt constraints.txt
 	rm -rf $(VENV)/constraints
 
-clean:  ## remove the environment and the demo
-	rm -rf $(VENV) demo
+clean:  ## remove the environment, the demo and the site
+	rm -rf $(VENV) demo site
 
 # The pins are those of Python 3.11; newer ones get newer libraries (rasterio, rioxarray, zarr).
 $(STAMP): pyproject.toml constraints.txt

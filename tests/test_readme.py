@@ -1,61 +1,122 @@
-"""What the documents promise is true."""
+"""What the documents promise is true.
+
+Every line of a ``bash`` block that begins with ``decametric`` must parse. The ``python`` blocks of
+a page are run one after the other in an empty folder that holds the scene of ``decametric demo``,
+unless they begin with the comment ``# Needs ...``; so are the other command lines of the tutorial.
+A ``text`` block that follows is what was printed, but for the width of its gaps.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
+from textwrap import dedent
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import decametric as dm
 from decametric.cli import cli
 from decametric.testing import synthetic_scene
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+TUTORIAL = "docs/tutorial.md"
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(page):
+    """Language and text of every block of code."""
+    found = FENCE.findall((ROOT / page).read_text())
+    return [(language, dedent(text)) for _, language, text in found]
 
 
-COMMANDS = [
-    line.partition(" > ")[0]
-    for block in blocks("bash")
-    for line in block.splitlines()
-    if line.startswith("decametric ")
-]
+def commands(text):
+    """Command lines of ours in a block, without pipes, redirections and variables."""
+    whole = text.replace("\\\n", " ")
+    parts = [part.strip() for line in whole.splitlines() for part in re.split(r" [|>] ", line)]
+    return [re.sub(r"^[A-Z_]+=\S+ ", "", part) for part in parts if "decametric " in part]
+
+
+def words(line):
+    """Arguments of a command line; None if it is of another program."""
+    name, *rest = shlex.split(line, comments=True) or [""]
+    return rest if name == "decametric" else None
+
+
+COMMANDS = sorted(
+    {
+        line
+        for page in PAGES
+        for language, text in blocks(page)
+        if language == "bash"
+        for line in commands(text)
+        if words(line) is not None
+    }
+)
+RUNNABLE = [page for page in PAGES if any(language == "python" for language, _ in blocks(page))]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """The scene that ``decametric demo --size 180`` makes."""
+    folder = tmp_path_factory.mktemp("demo")
+    synthetic_scene(folder / "scene", size=180)
+    return folder
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_line_parses(line):
-    words = shlex.split(line, comments=True)[1:]
+    arguments = words(line)
     command = cli
-    while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
-    command.make_context(line, words)
+    while isinstance(command, click.Group) and not arguments[0].startswith("-"):
+        command = command.commands[arguments.pop(0)]
+    if "--help" not in arguments:
+        command.make_context(line, arguments)
 
 
 def test_there_are_commands_and_code_to_test():
-    assert len(COMMANDS) >= 5
-    assert len(blocks("python")) == 1
+    assert len(COMMANDS) >= 30
+    assert len(RUNNABLE) >= 5
+    assert sum(language == "python" for language, _ in blocks("README.md")) == 1
 
 
-def test_the_python_block_runs(tmp_path, monkeypatch, capsys):
-    synthetic_scene(tmp_path / "demo" / "scene", size=120)
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_python_blocks_run_and_print_what_is_shown(page, scene, tmp_path, monkeypatch, capsys):
+    shutil.copytree(scene, tmp_path / "demo")
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks("python")
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102  (our own document)
-    assert (tmp_path / "ten.zarr" / "33UUB" / "B11").is_dir()
-    assert "bicubic" in capsys.readouterr().out
+    names, printed = {}, None
+    for language, text in blocks(page):
+        if language == "text" and printed is not None:
+            assert text.split() == printed.split()
+        printed = None
+        if language == "python" and not text.startswith("# Needs "):
+            exec(compile(text, page, "exec"), names)  # noqa: S102  (our own document)
+            printed = capsys.readouterr().out
+        elif language == "bash" and page == TUTORIAL:
+            printed = "".join(run(line) for line in commands(text))
+    if page == "README.md":
+        assert list((tmp_path / "ten.zarr" / "33UUB").rglob("B11"))
 
 
-def test_the_python_block_uses_public_names_only():
-    (code,) = blocks("python")
+def run(line):
+    """What a command line prints."""
+    if words(line)[0] == "demo":  # see test_demo.py
+        return ""
+    result = CliRunner().invoke(cli, words(line))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_python_blocks_use_public_names_only(page):
+    code = "".join(text for language, text in blocks(page) if language == "python")
     assert set(re.findall(r"\bdm\.(\w+)", code)) <= set(dm.__all__)
+    assert set(re.findall(r"\bdm\.metrics\.(\w+)", code)) <= set(dm.metrics.__all__)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -71,5 +132,5 @@ def test_the_picture_is_small():
 def test_make_targets_named_in_the_documents_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {t for n in DOCUMENTS for t in re.findall(r"`?make ([a-z]+)\b", (ROOT / n).read_text())}
-    assert {"demo", "test", "bench", "lint", "constraints"} <= targets
-    assert named & {"demo", "test", "lint", "bench", "constraints", "clean"} <= targets
+    assert {"demo", "test", "bench", "lint", "constraints", "docs"} <= targets
+    assert named & {"demo", "test", "lint", "bench", "constraints", "clean", "docs"} <= targets

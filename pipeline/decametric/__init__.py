@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from decametric import metrics
     from decametric.degradation import degrade, degrade_image
     from decametric.evaluation.assess import assess
+    from decametric.evaluation.preview import preview
     from decametric.runs.series import run_series
     from decametric.scenes.catalogs import search
+    from decametric.scenes.own import from_bands
     from decametric.scenes.reader import load
+    from decametric.store.export import export
     from decametric.store.valid import valid
     from decametric.store.zarr import write
     from decametric.superres.inference import sharpen
@@ -38,10 +41,13 @@ __all__ = [
     "degrade",
     "degrade_image",
     "explain",
+    "export",
+    "from_bands",
     "list_predictors",
     "load",
     "load_predictor",
     "metrics",
+    "preview",
     "run_series",
     "search",
     "sharpen",
@@ -62,9 +68,12 @@ _MODULES = {
     "degrade": "degradation",
     "degrade_image": "degradation",
     "explain": "superres.plan",
+    "export": "store.export",
+    "from_bands": "scenes.own",
     "list_predictors": "superres.presets",
     "load": "scenes.reader",
     "load_predictor": "superres.presets",
+    "preview": "evaluation.preview",
     "run_series": "runs.series",
     "search": "scenes.catalogs",
     "sharpen": "superres.inference",

@@ -33,7 +33,10 @@ def show_json(document: object) -> None:
 
 def note(text: str) -> None:
     """A line for the person at the terminal, out of the way of results."""
-    click.echo(text, err=True)
+    # Not by click, which would find its way around the stream that a bar puts here to draw lines
+    # above itself.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -52,22 +55,26 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[object]], title: s
 
 
 @contextmanager
-def progress_bar(label: str, state: Callable[[], tuple[int, int]]) -> Iterator[None]:
+def progress_bar(
+    label: str | Callable[[], str], state: Callable[[], tuple[int, int]]
+) -> Iterator[None]:
     """Show how far the work in the block is: on a terminal only, never in a pipe.
 
     Parameters
     ----------
-    label : str
-        What is worked on.
+    label : str or callable
+        What is worked on, or tells it at any time.
     state : callable
         Tells (done, total) at any time, from another thread; (0, 0) while nothing is known.
     """
     if not sys.stderr.isatty():
         yield
         return
-    with _drawn(label) as (bar, task):
+    told = label if callable(label) else lambda: label
+    with _drawn(told()) as (bar, task):
         stop = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(bar, task, state, stop), daemon=True)
+        looks = (bar, task, told, state, stop)
+        watcher = threading.Thread(target=_watch, args=looks, daemon=True)
         watcher.start()
         try:
             yield
@@ -85,13 +92,17 @@ def _drawn(label: str) -> Iterator[tuple[Any, Any]]:
     from rich.progress import TimeRemainingColumn as Remaining
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, Elapsed(), Remaining(), console=Console(stderr=True)) as bar:
+    # The time that remains is told from the last hour: a block or an epoch may take minutes.
+    with Progress(
+        *columns, Elapsed(), Remaining(), console=Console(stderr=True), speed_estimate_period=3600
+    ) as bar:
         yield bar, bar.add_task(label, total=None)
 
 
 def _watch(
     bar: Any,  # noqa: ANN401  (rich is imported only where a bar is drawn)
     task: Any,  # noqa: ANN401
+    label: Callable[[], str],
     state: Callable[[], tuple[int, int]],
     stop: threading.Event,
 ) -> None:
@@ -100,7 +111,7 @@ def _watch(
         stopping = stop.wait(POLL_SECONDS)
         done, total = _quiet(state)
         if total:
-            bar.update(task, completed=done, total=total)
+            bar.update(task, completed=done, total=total, description=label())
         if stopping:
             return
 
@@ -153,7 +164,7 @@ def _report(error: BaseException) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         case click.ClickException():
-            note(f"Error: {error.format_message()}")
+            note(f"Error: {error.format_message()}{_help_of(error)}")
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             note("Stopped.")
@@ -164,3 +175,9 @@ def _report(error: BaseException) -> int:
     kind = type(error).__name__
     note(f"Error: unexpected {kind}: {error} (run again with --debug and report it).")
     return 1
+
+
+def _help_of(error: click.ClickException) -> str:
+    """Where to read how a verb is used, if that is what was wrong."""
+    context = getattr(error, "ctx", None)
+    return f" See {context.command_path} --help." if context is not None else ""

@@ -22,6 +22,7 @@ from decametric.runs.scene import Order
 from decametric.scenes.sources import read_items
 from decametric.store.zarr import write
 from decametric.superres.inference import sharpen
+from decametric.superres.presets import DEFAULT_PRESETS
 from decametric.testing import synthetic_scene, synthetic_truth
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-BASELINE = "bilinear"
+BASELINE = "bicubic"
 """What the result is compared with."""
 
 TRUE_COLOUR = ("B04", "B03", "B02")
@@ -94,8 +95,8 @@ class Demo:
 def run(
     folder: str | Path,
     *,
-    size: int = 1800,
-    predictor: str = "bicubic",
+    size: int = 1200,
+    predictor: str = DEFAULT_PRESETS["L2A"],
     say: Callable[[str], None] = print,
 ) -> Demo:
     """Make a scene, sharpen it, score it, draw it.
@@ -124,7 +125,7 @@ def run(
     result = order.sharpen(items)
     write(result, folder / "out.zarr", overwrite=True)
     say("Comparing the result with the truth ...")
-    scene = order.open_scene(items, order.open_predictor())
+    scene = order.open_scene(items, order.open_predictor(items))
     stored = xr.open_zarr(folder / "out.zarr", group=result.attrs["tile"])
     truth = synthetic_truth(folder / "scene" / "catalog.json")
     answers = {BASELINE: sharpen(scene, BASELINE), predictor: stored}

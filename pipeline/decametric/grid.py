@@ -35,8 +35,8 @@ def nested(coarse: GeoBox) -> dict[int, GeoBox]:
     return {res: coarse.zoom_to(resolution=res) if res != 60 else coarse for res in RESOLUTIONS}  # noqa: PLR2004
 
 
-def check_chunk(chunk: int) -> int:
-    """Return `chunk` if it can be a chunk edge in 10 m pixels.
+def check_chunk(chunk: int, name: str = "chunk") -> int:
+    """Return `chunk` if it can be an edge in 10 m pixels; `name` is what it is called.
 
     Raises
     ------
@@ -46,8 +46,9 @@ def check_chunk(chunk: int) -> int:
     if chunk <= 0 or chunk % NEST:
         below = max(NEST, chunk - chunk % NEST)
         message = (
-            f"chunk={chunk} is not a multiple of 6 (a 60 m pixel is 6 pixels of 10 m); use {below} "
-            f"or {below + NEST}, or {DEFAULT_CHUNK}, which divides the 10980 pixels of a tile."
+            f"{name}={chunk} is not a multiple of 6 (a 60 m pixel is 6 pixels of 10 m); use "
+            f"{below} or {below + NEST}, or {DEFAULT_CHUNK}, which divides the 10980 pixels of a "
+            "tile."
         )
         raise UsageError(message)
     return chunk

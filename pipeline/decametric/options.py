@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pystac
 
@@ -29,6 +31,38 @@ def several(*made: Callable[[Function], Function]) -> Callable[[Function], Funct
 def example(*lines: str) -> str:
     r"""The end of a help text; \b keeps click from wrapping it."""
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+
+
+PATH = click.Path()
+"""A path or a URL; shells complete it by the names of files."""
+
+METRICS = (
+    *("rmse", "mae", "bias", "psnr", "sre", "cc", "ssim", "fsim", "uiq", "scc", "ms_ssim"),
+    *("vif", "issm", "sam", "ergas", "q2n", "rase"),
+)
+"""What --metric takes, so that a shell need not wait for the metrics to be imported."""
+
+
+def names_or_files(names: Callable[[], Iterable[str]]) -> Callable[..., list[CompletionItem]]:
+    """What a shell offers: the names that begin so; where there is none, files and folders."""
+
+    def complete(_context: object, _parameter: object, begun: str) -> list[CompletionItem]:
+        fitting = [CompletionItem(name) for name in names() if name.startswith(begun)]
+        return fitting or [CompletionItem(begun, type="file")]
+
+    return complete
+
+
+def predictor_names() -> list[str]:
+    """What --predictor takes by name, told without opening a network."""
+    shipped = Path(__file__).parent / "superres" / "shipped"
+    return ["bicubic", "bilinear", *sorted(folder.name for folder in shipped.glob("*/"))]
+
+
+def recipe_names() -> list[str]:
+    """What --config takes by name."""
+    recipes = Path(__file__).parent / "training" / "recipes"
+    return sorted(file.stem for file in recipes.glob("*.toml"))
 
 
 common = several(
@@ -52,9 +86,14 @@ _scene = several(
     common,
 )
 order = several(
-    click.argument("items"),
+    click.argument("items", type=PATH),
     bbox,
-    click.option("--predictor", metavar="NAME|PATH", help="See `models list`.  [default: bicubic]"),
+    click.option(
+        "--predictor",
+        metavar="NAME|PATH",
+        shell_complete=names_or_files(predictor_names),
+        help="See `models list`.  [default: the preset of the level]",
+    ),
     click.option("--bands", metavar="B11,B12", help="Bands of the result.  [default: all]"),
     click.option("--window", type=int, default=1098, show_default=True, help="Largest window."),
     _scene,
@@ -64,35 +103,46 @@ metric = click.option(
     "metrics",
     multiple=True,
     metavar="NAME",
+    shell_complete=names_or_files(lambda: METRICS),
     help="rmse, ssim, sam, ...; may be repeated.",
 )
 assessment = several(
-    click.argument("items"),
+    click.argument("items", type=PATH),
     bbox,
     click.option(
         "--predictor",
         "predictors",
         multiple=True,
-        default=["bicubic"],
         metavar="NAME|PATH",
-        help="See `models list`; may be repeated.  [default: bicubic]",
+        shell_complete=names_or_files(predictor_names),
+        help="See `models list`; may be repeated.  [default: the preset of the level]",
     ),
     metric,
     click.option("--full-resolution", is_flag=True, help="Judge the 10 m result itself, too."),
-    click.option("--report", metavar="DIR", help="Write a page with tables and pictures there."),
+    click.option(
+        "--report", metavar="DIR", type=PATH, help="Write a page with tables and pictures there."
+    ),
     _scene,
 )
 cluster = several(
     click.option("--workers", type=click.IntRange(1), help="Start worker processes here."),
     click.option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster."),
-    click.option("--scheduler-file", metavar="FILE", help="Use the cluster of this file."),
+    click.option(
+        "--scheduler-file", metavar="FILE", type=PATH, help="Use the cluster of this file."
+    ),
     click.option("--gpus", is_flag=True, help="Start a worker process for each GPU here."),
-    click.option("--cluster", metavar="FILE", help="Start the cluster of a Dask configuration."),
+    click.option(
+        "--cluster", metavar="FILE", type=PATH, help="Start the cluster of a Dask configuration."
+    ),
 )
 _CLUSTER = ("workers", "scheduler", "scheduler_file", "gpus", "cluster")
 series = several(
-    click.option("-o", "--output", required=True, metavar="STORE", help="Path or URL of the Zarr."),
+    click.option(
+        "-o", "--output", required=True, metavar="STORE", type=PATH, help="Path or URL of the Zarr."
+    ),
     click.option("--overwrite", is_flag=True, help="Replace the tiles where the store has them."),
+    click.option("--multiscale", is_flag=True, help="Add coarser levels, for viewers."),
+    click.option("--export", metavar="DIR", type=PATH, help="Write the dates as COGs there, too."),
     click.option("--dry-run", is_flag=True, help="Tell what would be done; read no pixel."),
     click.option(
         "--in-flight",
@@ -131,15 +181,23 @@ def read_resources(text: str | None) -> dict[str, float] | None:
         raise click.UsageError(message) from None
 
 
+def read_bands(text: str | None) -> tuple[str, ...] | None:
+    """``"B11,b12"`` as names of bands."""
+    from decametric.bands import band_name
+
+    if not text:
+        return None
+    names = [part.strip() for part in text.split(",")]
+    return tuple(name if name == "SCL" else band_name(name) for name in names)
+
+
 def read_order(wishes: dict[str, Any]) -> Any:  # noqa: ANN401  (its module is heavy)
     """The order that the options add up to; an option that was not given keeps its default."""
-    from decametric.bands import band_name
     from decametric.runs.scene import Order
 
     given = {key: value for key, value in wishes.items() if value is not None}
-    if bands := given.get("bands"):
-        names = [part.strip() for part in bands.split(",")]
-        given["bands"] = tuple(n if n == "SCL" else band_name(n) for n in names)
+    if "bands" in given:
+        given["bands"] = read_bands(given["bands"])
     return Order(**given)
 
 

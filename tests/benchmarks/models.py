@@ -76,6 +76,8 @@ def lines(item: str, scores: xr.Dataset) -> list[str]:
 
 def text(metric: str, value: float) -> str:
     """A score for people."""
+    if not np.isfinite(value):
+        return "-"
     if metric == "rmse":
         return f"{DN * value:.1f}"
     return f"{value:.2f}" if metric in ("psnr", "sre", "sam") else f"{value:.4f}"

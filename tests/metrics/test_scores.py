@@ -81,7 +81,7 @@ def test_one_pass_for_all_metrics_of_pixels():
 
 
 def test_what_is_refused():
-    with pytest.raises(UsageError, match="Unknown metric 'rsme'; there are bias, cc"):
+    with pytest.raises(UsageError, match="Unknown metric 'rsme'; choose from bias, cc"):
         scores(image(), image(), ["rsme"])
     with pytest.raises(UsageError, match="data_range=None"):
         scores(image(), image())

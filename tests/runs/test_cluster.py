@@ -108,7 +108,7 @@ def test_a_mixed_cluster(client, processes, series, tmp_path):
     with pytest.raises(
         DecametricError, match=r'declares the resource TPU=2; .*--resources "TPU=2"'
     ):
-        run_series(items, store, resources={"TPU": 2}, **SMALL)
+        run_series(items, store, predictor="bicubic", resources={"TPU": 2}, **SMALL)
 
 
 def test_without_a_scheduler_the_rest_fails_at_once(processes, catalog, tmp_path):

@@ -22,7 +22,7 @@ from decametric.runs.series import run_series
 from decametric.store.tile import open_tile
 
 BANDS = ("B04", "B11", "SCL")
-SMALL = {"bands": BANDS, "chunk": 36, "window": 36}
+SMALL = {"predictor": "bicubic", "bands": BANDS, "chunk": 36, "window": 36}
 
 
 @pytest.fixture
@@ -137,15 +137,15 @@ def test_a_scene_is_tried_again_as_often_as_asked(series, store, tmp_path, failu
 
 def test_if_nothing_can_be_begun_the_reason_is_raised(series, store):
     with pytest.raises(UsageError, match="chunk=100"):
-        run_series(series(), store, bands=BANDS, chunk=100)
+        run_series(series(), store, **SMALL | {"chunk": 100})
     with pytest.raises(SceneError, match="has no asset for B02"):
-        run_series(series(), store, bands=["B02"])
+        run_series(series(), store, **SMALL | {"bands": ["B02"]})
     assert not store.exists()
 
 
 def test_another_configuration_is_refused_and_overwriting_replaces(series, store, tmp_path):
     items = series(tiles=("33UUB",))
-    run_series(items, store, predictor="bilinear", **SMALL)
+    run_series(items, store, **SMALL | {"predictor": "bilinear"})
     before = tree(store)
     with pytest.raises(StoreError, match="'bilinear' in the store, 'bicubic' now"):
         run_series(items, store, **SMALL)
@@ -177,9 +177,12 @@ def test_a_run_that_is_interrupted_lets_its_tiles_go(series, store):
 
 
 def test_progress_counts_the_blocks_to_come(series, store):
-    seen = []
-    run_series(series(), store, progress=lambda *counts: seen.append(counts), **SMALL)
+    seen, told = [], []
+    report = run_series(
+        series(), store, progress=lambda *counts: seen.append(counts), tell=told.append, **SMALL
+    )
     assert sorted(seen) == [(n, 24) for n in range(1, 25)]
+    assert tuple(told) == report.scenes
 
 
 def test_the_report_is_a_table_and_a_document(series, store):

@@ -73,10 +73,10 @@ def test_killed_at_three_random_moments_it_ends_as_if_undisturbed(tmp_path, envi
         ("late", 11),
         ("replace", 25),
         ("give up", 23),
-        pytest.param("new", 1, marks=pytest.mark.slow),
+        pytest.param("new", 2, marks=pytest.mark.slow),
         pytest.param("append", 1, marks=pytest.mark.slow),
-        pytest.param("late", 1, marks=pytest.mark.slow),
-        pytest.param("replace", 1, marks=pytest.mark.slow),
+        pytest.param("late", 2, marks=pytest.mark.slow),
+        pytest.param("replace", 4, marks=pytest.mark.slow),
         pytest.param("give up", 1, marks=pytest.mark.slow),
     ],
 )

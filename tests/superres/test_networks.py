@@ -184,10 +184,13 @@ def test_operations_are_counted(ratio, tmp_path):
     config = config_of(model, tmp_path)
     assert architecture.flops_per_pixel(config) == by_hand
     assert architecture.widest_layer(config) == 8
+    assert architecture.count_parameters(config) == model.count_params()
 
 
 def test_operations_of_transposed_convolutions_are_counted(tmp_path):
-    config = config_of(networks.aesr(*BANDS_OF_RATIO[2], features=5), tmp_path)
+    model = networks.aesr(*BANDS_OF_RATIO[2], features=5)
+    config = config_of(model, tmp_path)
+    assert architecture.count_parameters(config) == model.count_params()
     by_hand = 2 * (9 * (10 * 5 + 3 * 5 * 5) + 25 * 5 * 6)
     assert architecture.flops_per_pixel(config) == by_hand
 

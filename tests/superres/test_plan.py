@@ -103,12 +103,19 @@ def some_plan():
     )  # fmt: skip
 
 
+def fact(line):
+    """Label and value of a line."""
+    label, _, value = line.partition("  ")
+    return label, value.strip()
+
+
 def test_the_terminal_gets_a_line_for_each_fact(some_plan):
-    lines = {line[:16].strip(): line[16:] for line in str(some_plan).splitlines()}
+    lines = dict(map(fact, str(some_plan).splitlines()))
     assert lines["shape"] == "120 x 90"
     assert lines["bands"] == "B04, B11"
     assert lines["tasks per block"] == "12.4"
     assert lines["bytes read"] == "1.50 GB"
+    assert lines["bytes written"] == "20.0 MB"
     assert lines["flops"] == "1.23 TFLOP"
     assert lines["memory"] == "3.00 GB"
     assert len(lines) == 14
@@ -117,7 +124,8 @@ def test_the_terminal_gets_a_line_for_each_fact(some_plan):
 def test_the_notebook_gets_a_table(some_plan):
     html = some_plan._repr_html_()
     assert html.count("<tr>") == 14
-    assert "<td>120 x 90</td>" in html
+    assert ">120 x 90</td>" in html
+    assert "x&lt;y" in html
 
 
 class Executed(Callback):

@@ -10,6 +10,7 @@ import pytest
 from decametric.errors import SceneError, UsageError
 from decametric.scenes.reader import TWELVE
 from decametric.scenes.sources import read_items
+from decametric.superres import presets
 from decametric.superres.presets import read_card
 from decametric.training import recipe as recipes
 from decametric.training.config import Recipe, Sampling, Selection, TrainConfig, read_recipe
@@ -58,8 +59,11 @@ def test_a_recipe_is_followed_to_a_bundle(places, tmp_path):
 def test_bundles_are_found_by_name_folder_or_preset(tmp_path):
     (tmp_path / "mine" / "2x").mkdir(parents=True)
     assert recipes.bundle_of(tmp_path / "mine", 2) == tmp_path / "mine" / "2x"
-    (tmp_path / "mine" / "2x" / "card.json").write_text("{}")
+    card = (presets.SHIPPED / "fast-l1c" / "2x" / "card.json").read_text()
+    (tmp_path / "mine" / "2x" / "card.json").write_text(card)
     assert recipes.bundle_of(tmp_path / "mine" / "2x", 2) == tmp_path / "mine" / "2x"
+    with pytest.raises(UsageError, match=r"has the ratio 2, the training 6; .* --ratio 2"):
+        recipes.bundle_of(tmp_path / "mine" / "2x", 6)
 
 
 PRODUCTS = {

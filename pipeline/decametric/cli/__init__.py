@@ -12,12 +12,20 @@ from typing import NoReturn
 import click
 
 from decametric import __version__, console, options
-from decametric.cli import about, networks, quality, scenes
+from decametric.cli import about, files, networks, quality, scenes
+
+COMPLETION = """
+
+\b
+Completion with the tab key: a line for ~/.bashrc, for zsh and fish likewise:
+  eval "$(_DECAMETRIC_COMPLETE=bash_source decametric)"
+"""
 
 
 @click.group(
     cls=console.Verbs,
-    epilog=options.example("decametric demo", "decametric sharpen catalog.json -o out.zarr"),
+    epilog=options.example("decametric demo", "decametric sharpen catalog.json -o out.zarr")
+    + COMPLETION,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__)
@@ -25,7 +33,7 @@ def cli() -> None:
     """Every Sentinel-2 band at ten metres.
 
     ITEMS is a STAC item, item collection, static catalog or collection (path or URL), a .SAFE
-    folder or zip, or - for standard input.
+    folder or zip, an EOPF product (.zarr or .zarr.zip), or - for standard input.
     """
 
 
@@ -35,6 +43,8 @@ for verb in (
     scenes.sharpen,
     quality.assess,
     quality.compare,
+    files.export,
+    quality.preview,
     networks.train,
     networks.models,
     about.demo,

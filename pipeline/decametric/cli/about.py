@@ -9,7 +9,7 @@ from decametric import console, options
 
 @click.command(epilog=options.example("decametric demo -o demo"))
 @click.option("-o", "--output", default="demo", show_default=True, metavar="DIR")
-@click.option("--size", type=int, default=1800, show_default=True, help="Edge in 10 m pixels.")
+@click.option("--size", type=int, default=1200, show_default=True, help="Edge in 10 m pixels.")
 @options.common
 def demo(*, output: str, size: int, as_json: bool) -> None:
     """Make a synthetic scene, sharpen it, score it, draw it."""

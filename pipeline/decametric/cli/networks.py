@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,16 +19,30 @@ from decametric import console, options
         "--level L2A -o ours/6x",
     )
 )
-@click.argument("items", required=False)
-@click.option("--validation", metavar="ITEMS", help="Items to choose on, of other places.")
-@click.option("--config", metavar="FILE|NAME", help="Recipe; options given here go first.")
+@click.argument("items", required=False, type=options.PATH)
+@click.option(
+    "--validation", metavar="ITEMS", type=options.PATH, help="Items to choose on, of other places."
+)
+@click.option(
+    "--config",
+    metavar="FILE|NAME",
+    shell_complete=options.names_or_files(options.recipe_names),
+    help="Recipe; options given here go first.",
+)
 @click.option("--network", help="dsen2, vdsen2, aesr or fast.  [default: dsen2]")
 @click.option("--ratio", type=click.Choice(["2", "6"]), help="2: 20 m bands; 6: 60 m bands.")
 @click.option("--level", type=click.Choice(["L1C", "L2A"]), help="Level of the scenes.")
-@click.option("-o", "--output", required=True, metavar="DIR", help="Folder of the bundle.")
+@click.option(
+    "-o", "--output", required=True, metavar="DIR", type=options.PATH, help="Folder of the bundle."
+)
 @click.option("--epochs", type=click.IntRange(1), help="Epochs at most.")
 @click.option("--resume", is_flag=True, help="Go on where a run in the folder stopped.")
-@click.option("--fine-tune", metavar="PRESET", help="Start from these weights.")
+@click.option(
+    "--fine-tune",
+    metavar="PRESET",
+    shell_complete=options.names_or_files(options.predictor_names),
+    help="Start from these weights.",
+)
 @click.option("--dry-run", is_flag=True, help="Tell what would be done; read no pixel.")
 @options.cluster
 @options.common
@@ -65,16 +81,22 @@ def train(
         else:
             console.show_table(("what", "value"), recipes.rows(plan))
         return
-    with client(**where):
-        card = recipes.follow(
-            recipe,
-            scenes,
-            held_out,
-            output,
-            resume=resume,
-            fine_tune=fine_tune,
-            tell=lambda epoch: console.note(str(epoch)),
-        )
+    epochs = [0]
+
+    def tell(epoch: Any) -> None:  # noqa: ANN401  (its module is heavy)
+        epochs[0] = epoch.epoch
+        console.note(str(epoch))
+
+    order: dict[str, Any] = {"resume": resume, "fine_tune": fine_tune, "tell": tell}
+    bar = console.progress_bar("train, epochs:", lambda: (epochs[0], recipe.config.epochs))
+    try:
+        with client(**where), bar:
+            card = recipes.follow(recipe, scenes, held_out, output, **order)
+    except KeyboardInterrupt:
+        begun = (Path(output) / "run" / "run.json").is_file()
+        again = "with --resume to go on after its last epoch" if begun else "again to go on"
+        console.note(f"Stopped; give the same command {again}.")
+        sys.exit(console.INTERRUPTED)
     if as_json:
         console.show_json(asdict(card))
     else:
@@ -100,7 +122,7 @@ def models_list(*, as_json: bool) -> None:
 
 
 @models.command("show", epilog=options.example("decametric models show bicubic"))
-@click.argument("name")
+@click.argument("name", shell_complete=options.names_or_files(options.predictor_names))
 @options.common
 def models_show(name: str, *, as_json: bool) -> None:
     """Show the cards of a preset, by name or path."""
@@ -125,7 +147,7 @@ def models_show(name: str, *, as_json: bool) -> None:
         "decametric models import net_2x.hdf5 net_6x.hdf5 -o my-preset --level L1C"
     ),
 )
-@click.argument("files", nargs=-1, required=True)
+@click.argument("files", nargs=-1, required=True, type=options.PATH)
 @click.option("-o", "--output", required=True, metavar="DIR", help="Preset folder to make.")
 @click.option("--level", required=True, type=click.Choice(["L1C", "L2A"]))
 @options.common

@@ -1,12 +1,15 @@
-"""Verbs that measure: ``assess``, ``compare``."""
+"""Verbs that judge results: ``assess``, ``compare``, ``preview``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from decametric import console, options
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @click.command(
@@ -28,15 +31,19 @@ def assess(items: str, *, as_json: bool, report: str | None, any_level: bool, **
     from decametric.evaluation.report import document, lines, score
     from decametric.runs.clients import client
     from decametric.runs.scene import by_tile
+    from decametric.scenes.items import level
     from decametric.scenes.reader import load
-    from decametric.superres.presets import load_predictor
+    from decametric.superres.presets import predictor_for
 
     where = options.where(rest)
     precision, area = rest["precision"], {key: rest[key] for key in ("bbox", "chunk", "offset")}
-    known = named([load_predictor(name, precision=precision) for name in rest["predictors"]])
+    given = options.read_items(items)
+    levels = [level(item) for item in given]
+    names = rest["predictors"] or [None]
+    known = named([predictor_for(levels, name, precision=precision) for name in names])
     how = {"full_resolution": rest["full_resolution"], "any_level": any_level}
     how["metrics"] = rest["metrics"] or METRICS
-    scenes = [load(group, **area) for group in by_tile(options.read_items(items)).values()]
+    scenes = [load(group, **area) for group in by_tile(given).values()]
     total = sum(len(scene.attrs["provenance"]["scenes"]) for scene in scenes)
     found: list[Any] = []
     with client(**where):
@@ -59,12 +66,14 @@ def assess(items: str, *, as_json: bool, report: str | None, any_level: bool, **
         "decametric compare photos scaled --metric ssim --metric psnr --json",
     )
 )
-@click.argument("reference")
-@click.argument("test")
+@click.argument("reference", type=options.PATH)
+@click.argument("test", type=options.PATH)
 @options.metric
 @click.option("--data-range", metavar="SPAN", help="Span of possible values; uint8 needs none.")
 @click.option("--ratio", type=float, help="Coarse pixel size over fine pixel size, for ergas.")
-@click.option("--mask", metavar="RASTER", help="Only pixels count where it is not 0.")
+@click.option(
+    "--mask", metavar="RASTER", type=options.PATH, help="Only pixels count where it is not 0."
+)
 @options.common
 def compare(reference: str, test: str, *, as_json: bool, **how: Any) -> None:  # noqa: ANN401
     """Compare two rasters, or the files of two folders by their names.
@@ -80,3 +89,72 @@ def compare(reference: str, test: str, *, as_json: bool, **how: Any) -> None:  #
         return
     for name, scores in found.items():
         console.show_table(*lines(name, scores))
+
+
+@click.command(
+    epilog=options.example(
+        "decametric preview out.zarr -o picture.png",
+        "decametric preview out.zarr -o picture.png --compare catalog.json --at 11.3 46.5",
+    )
+)
+@click.argument("store", type=options.PATH)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=options.PATH,
+    help="Picture: .png, .pdf, .svg.",
+)
+@click.option(
+    "--bands", default="B12,B8A,B05", show_default=True, help="Drawn as red, green and blue."
+)
+@click.option("--tile", help="Tile of the store, where it has several.")
+@click.option("--time", metavar="DATE", help="2024-07-28.  [default: the first]")
+@click.option(
+    "--compare", metavar="ITEMS", type=options.PATH, help="Items to draw beside, interpolated."
+)
+@click.option("--at", nargs=2, type=float, metavar="LON LAT", help="Centre of the detail.")
+@click.option("--size", type=int, default=120, show_default=True, help="Edge of the detail.")
+@options.common
+def preview(
+    store: str,
+    *,
+    output: str,
+    bands: str,
+    tile: str | None,
+    time: str | None,
+    compare: str | None,
+    as_json: bool,
+    **where: Any,  # noqa: ANN401
+) -> None:
+    """Draw a detail of a store, pixel by pixel, beside a small map.
+
+    With --compare, what interpolation makes of the items stands beside, with the same colours.
+    """
+    from decametric.evaluation.panels import save
+    from decametric.evaluation.preview import preview as draw
+    from decametric.store.reading import open_series
+
+    series = open_series(store, tile)
+    scene = None if compare is None else _scene_of(series, compare)
+    figure = draw(series, bands.split(","), compare=scene, time=time or 0, **where)
+    save(figure, output)
+    if as_json:
+        drawn = [axis.get_title() for axis in figure.axes]
+        console.show_json({"picture": output, "tile": series.attrs.get("tile"), "drawn": drawn})
+    else:
+        click.echo(f"picture: {output}")
+
+
+def _scene_of(series: xr.Dataset, items: str) -> xr.DataTree:
+    """The scene of the items that are of the tile of a series."""
+    from decametric.errors import UsageError
+    from decametric.runs.scene import by_tile
+    from decametric.scenes.reader import load
+
+    tiles, wanted = by_tile(options.read_items(items)), series.attrs.get("tile")
+    if wanted not in tiles:
+        message = f"{items} has no item of tile {wanted}; give those that were sharpened."
+        raise UsageError(message)
+    return load(tiles[wanted])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from decametric import console, options
+from decametric.cli import files
 
 if TYPE_CHECKING:
     import pystac
@@ -74,13 +75,22 @@ def explain(items: str, *, as_json: bool, **wishes: Any) -> None:  # noqa: ANN40
     epilog=options.example(
         "decametric sharpen catalog.json -o out.zarr",
         "decametric sharpen S2A_MSIL2A_20240514.SAFE -o out.zarr --bands B11,B12 --workers 4",
+        "decametric sharpen S2A_MSIL2A_20240514.zip -o out.zarr --bands B11 --export cogs",
         "decametric sharpen found.json -o s3://bucket/out.zarr --cluster slurm.yaml --in-flight 4",
     )
 )
 @options.order
 @options.series
 @options.cluster
-def sharpen(items: str, *, as_json: bool, output: str, dry_run: bool, **rest: Any) -> None:  # noqa: ANN401
+def sharpen(
+    items: str,
+    *,
+    as_json: bool,
+    output: str,
+    dry_run: bool,
+    export: str | None,
+    **rest: Any,  # noqa: ANN401
+) -> None:
     """Raise every band of scenes to 10 m and write them to a Zarr store.
 
     Each tile becomes a group of the store, each day a step of its time; any number of both. A run
@@ -89,12 +99,9 @@ def sharpen(items: str, *, as_json: bool, output: str, dry_run: bool, **rest: An
     """
     from decametric.runs.plans import plan_series
     from decametric.runs.report import HEADER, PLAN_HEADER
-    from decametric.runs.scene import DEFAULT_PREDICTOR
 
-    if rest["predictor"] is None:
-        console.note(f"No --predictor given: {DEFAULT_PREDICTOR} interpolation, no network.")
     where = options.where(rest)
-    how = {key: rest.pop(key) for key in ("in_flight", "retries", "overwrite")}
+    how = {key: rest.pop(key) for key in ("in_flight", "retries", "overwrite", "multiscale")}
     how["resources"] = options.read_resources(rest.pop("resources"))
     order = options.read_order(rest)
     found = options.read_items(items)
@@ -106,11 +113,13 @@ def sharpen(items: str, *, as_json: bool, output: str, dry_run: bool, **rest: An
             console.show_table(PLAN_HEADER, [plan.row() for plan in plans])
         return
     report = _run(found, output, order, where, how)
+    written = files.of_report(report, output, export, overwrite=how["overwrite"])
     if as_json:
-        console.show_json({"store": output, **report.as_json()})
+        console.show_json({"store": output, **report.as_json(), **written})
     else:
         console.show_table(HEADER, report.rows())
         click.echo(report.summary)
+        click.echo("".join(f"{path}\n" for path in written.get("files", ())), nl=False)
     if not report.ok:
         sys.exit(1)
 
@@ -130,18 +139,23 @@ def _run(
 
     wishes = {name: getattr(order, name) for name in order.__dataclass_fields__}
     tiles = {tile(item) or "?" for item in items}
-    label = next(iter(tiles)) if len(tiles) == 1 else f"{len(tiles)} tiles"
-    state = [0, 0]
+    name = next(iter(tiles)) if len(tiles) == 1 else f"{len(tiles)} tiles"
+    state: list[int] = [0, 0]
+    ended: list[Any] = []
 
     def progress(*counts: int) -> None:
         state[:] = counts
+
+    def label() -> str:
+        return f"{name}, scenes done: {len(ended)}, blocks:"
 
     try:
         with (
             client(**where, network=str(order.predictor) not in INTERPOLATIONS),
             console.progress_bar(label, lambda: (state[0], state[1])),
         ):
-            return run_series(items, output, **wishes, **how, progress=progress)
+            how |= {"progress": progress, "tell": ended.append}
+            return run_series(items, output, **wishes, **how)
     except KeyboardInterrupt:
         console.note("Stopped; give the same command again to go on where it stopped.")
         sys.exit(console.INTERRUPTED)

@@ -18,7 +18,7 @@ from decametric.evaluation.tables import by_band, join, stack, valid_in_all
 from decametric.metrics import scores
 from decametric.superres.inference import sharpen
 from decametric.superres.predictor import Predictor, provenance
-from decametric.superres.presets import load_predictor
+from decametric.superres.presets import load_predictor, predictor_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ DATA_RANGE = 1.0
 
 def assess(
     scene: xr.DataTree,
-    predictors: Predictor | str | Path | Sequence[Predictor | str | Path],
+    predictors: Predictor | str | Path | Sequence[Predictor | str | Path] | None = None,
     *,
     metrics: Iterable[str] = METRICS,
     full_resolution: bool = False,
@@ -50,8 +50,9 @@ def assess(
     ----------
     scene : xarray.DataTree
         What `decametric.load` returns.
-    predictors : Predictor, str or Path, or a sequence of them
-        What to score; names and paths go through `load_predictor`.
+    predictors : Predictor, str or Path, or a sequence of them, optional
+        What to score; names and paths go through `load_predictor`. Default: the preset of the
+        level of the scene.
     metrics : iterable of str
         Names of `decametric.metrics.scores`; the data range is 1.0, the ratio that of the bands.
     full_resolution : bool
@@ -88,7 +89,8 @@ def assess(
     >>> found["rmse"].dims
     ('predictor', 'ratio', 'band')
     """
-    known = named(predictors)
+    default = predictor_for([scene.attrs.get("level")]) if predictors is None else predictors
+    known = named(default)
     wanted = list(metrics)
     parts = {
         ratio: _wald(scene, known, ratio, wanted, any_level=any_level)

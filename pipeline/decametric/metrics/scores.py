@@ -117,7 +117,7 @@ def _names(metrics: Iterable[str] | None, *, has_bands: bool, has_ratio: bool) -
         return [name for name in DEFAULT if name not in left_out]
     wanted = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     if unknown := [name for name in wanted if name not in REGISTRY]:
-        message = f"Unknown metric {unknown[0]!r}; there are {', '.join(sorted(REGISTRY))}."
+        message = f"Unknown metric {unknown[0]!r}; choose from {', '.join(sorted(REGISTRY))}."
         raise UsageError(message)
     return wanted
 

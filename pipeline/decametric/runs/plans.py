@@ -41,8 +41,9 @@ def plan_series(
     list of Planned
         In the order of tile and time.
     """
-    opened = replace(order, predictor=order.open_predictor())
-    found = scenes(read_items(items), offset=order.offset)
+    given = read_items(items)
+    opened = replace(order, predictor=order.open_predictor(given))
+    found = scenes(given, offset=order.offset)
     return [_planned(scene, opened, store, storage_options) for scene in found]
 
 

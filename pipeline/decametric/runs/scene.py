@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from decametric.scenes.items import SCL, tile
+from decametric.scenes.items import SCL, level, tile
 from decametric.scenes.reader import load
 from decametric.superres.inference import sharpen
 from decametric.superres.plan import explain
 from decametric.superres.predictor import Interpolation, parts
-from decametric.superres.presets import load_predictor
+from decametric.superres.presets import predictor_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     import pystac
     import xarray as xr
@@ -23,16 +23,13 @@ if TYPE_CHECKING:
     from decametric.superres.predictor import Predictor
     from decametric.superres.presets import Precision
 
-DEFAULT_PREDICTOR = "bicubic"
-"""What sharpens unless something is named; trained presets are not shipped yet."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What is wanted of every scene."""
 
-    predictor: Predictor | str | Path = DEFAULT_PREDICTOR
-    """The predictor, or its name or path."""
+    predictor: Predictor | str | Path | None = None
+    """The predictor, or its name or path; None: the preset of the level of the scenes."""
     bands: tuple[str, ...] | None = None
     """Bands of the result; None: all."""
     bbox: tuple[float, float, float, float] | None = None
@@ -48,11 +45,10 @@ class Order:
     any_level: bool = False
     """Take scenes of another level than the predictor was trained for."""
 
-    def open_predictor(self) -> Predictor:
-        """The predictor itself."""
-        if isinstance(self.predictor, (str, Path)):
-            return load_predictor(self.predictor, precision=self.precision)
-        return self.predictor
+    def open_predictor(self, items: Iterable[pystac.Item]) -> Predictor:
+        """The predictor itself, for these scenes."""
+        levels = (level(item) for item in items)
+        return predictor_for(levels, self.predictor, precision=self.precision)
 
     def open_scene(self, items: Sequence[pystac.Item], predictor: Predictor) -> xr.DataTree:
         """The lazy scene with every band that is needed, and no other."""
@@ -66,7 +62,7 @@ class Order:
 
     def sharpen(self, items: Sequence[pystac.Item]) -> xr.Dataset:
         """The lazy result of one scene."""
-        predictor = self.open_predictor()
+        predictor = self.open_predictor(items)
         return sharpen(
             self.open_scene(items, predictor),
             predictor,
@@ -77,7 +73,7 @@ class Order:
 
     def explain(self, items: Sequence[pystac.Item]) -> Plan:
         """The plan of one scene, nothing computed."""
-        predictor = self.open_predictor()
+        predictor = self.open_predictor(items)
         return explain(
             self.open_scene(items, predictor),
             predictor,

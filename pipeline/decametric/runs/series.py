@@ -22,7 +22,7 @@ from decametric.grid import DEFAULT_CHUNK
 from decametric.runs.executors import executor
 from decametric.runs.grouping import Scene, scenes
 from decametric.runs.report import Report, SceneReport
-from decametric.runs.scene import DEFAULT_PREDICTOR, Order
+from decametric.runs.scene import Order
 from decametric.runs.tiles import Tiles
 from decametric.scenes.sources import read_items
 from decametric.store.layout import plan
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from decametric.superres.presets import Precision
 
     Progress = Callable[[int, int], object]
+    Tell = Callable[[SceneReport], object]
     Submit = Callable[[Callable[[], None]], None]
 
 
@@ -63,8 +64,10 @@ def run_series(
     retries: int = 2,
     resources: Mapping[str, float] | None = None,
     overwrite: bool = False,
+    multiscale: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], object] | None = None,
+    tell: Callable[[SceneReport], object] | None = None,
 ) -> Report:
     """Sharpen all scenes of `items` and write each tile's series into its group of `store`.
 
@@ -80,7 +83,7 @@ def run_series(
     store : path or URL
         Root of the series; tile 33UUB becomes the group ``<store>/33UUB``.
     predictor : Predictor, str or Path, optional
-        What sharpens, or its name or path. Default: ``"bicubic"``, no network.
+        What sharpens, or its name or path. Default: the preset of the level of the scenes.
     client : distributed.Client, optional
         The cluster that computes. Default: the active client; without one, this process.
     bbox : (west, south, east, north), optional
@@ -105,10 +108,14 @@ def run_series(
         any worker.
     overwrite : bool
         Replace the tiles of `items` where the store has them.
+    multiscale : bool
+        Begin tiles with coarser levels for viewers, see `write`.
     storage_options : mapping, optional
         Options of the fsspec filesystem of `store`; never stored.
     progress : callable, optional
         Called with (blocks finished, blocks expected) after each block, from any thread.
+    tell : callable, optional
+        Called with the report of each scene that has ended, from any thread.
 
     Returns
     -------
@@ -121,7 +128,7 @@ def run_series(
         If no scene at all can be begun: the reason of the first.
     """
     order = Order(
-        predictor=DEFAULT_PREDICTOR if predictor is None else predictor,
+        predictor=predictor,
         bands=None if bands is None else tuple(bands),
         bbox=bbox,
         chunk=chunk,
@@ -130,12 +137,17 @@ def run_series(
         offset=offset,
         any_level=any_level,
     )
-    order = replace(order, predictor=order.open_predictor())
-    found = scenes(read_items(items), offset=offset)
+    given = read_items(items)
+    opened = order.open_predictor(given)
+    order = replace(order, predictor=opened)
+    found = scenes(given, offset=offset)
     where = executor(client, in_flight=in_flight, retries=retries, resources=resources)
-    where.prepare(order.open_predictor())
-    tiles = Tiles(store, found, overwrite=overwrite, storage_options=storage_options)
-    return _Run(order, tiles, where, retries, _Ticks(len(found), progress)).all(found)
+    where.prepare(opened)
+    tiles = Tiles(
+        store, found, overwrite=overwrite, multiscale=multiscale, storage_options=storage_options
+    )
+    run = _Run(order, tiles, where, retries, _Ticks(len(found), progress), tell)
+    return run.all(found, provenance(opened))
 
 
 @dataclass(frozen=True)
@@ -153,19 +165,26 @@ class _Run:
     """One call of `run_series`."""
 
     def __init__(
-        self, order: Order, tiles: Tiles, where: Executor, retries: int, ticks: _Ticks
+        self,
+        order: Order,
+        tiles: Tiles,
+        where: Executor,
+        retries: int,
+        ticks: _Ticks,
+        tell: Tell | None,
     ) -> None:
         self.order = order
         self.tiles = tiles
         self.where = where
         self.retries = retries
         self.ticks = ticks
+        self.tell = tell
         self.begun = False
         """Whether the store took one scene at least."""
         self.reports: dict[str, SceneReport] = {}
 
-    def all(self, found: list[Scene]) -> Report:
-        """Every scene, in order."""
+    def all(self, found: list[Scene], predictor: dict[str, object]) -> Report:
+        """Every scene, in order; `predictor` says in the report what sharpened."""
         started = time.monotonic()
         try:
             with _bounded(self.where) as submit:
@@ -176,8 +195,7 @@ class _Run:
         reports = tuple(self.reports[scene.key] for scene in found)
         if reports and not self.begun and reports[0].error is not None:
             raise reports[0].error
-        facts = provenance(self.order.open_predictor())
-        return Report(reports, time.monotonic() - started, facts)
+        return Report(reports, time.monotonic() - started, predictor)
 
     def _scene(self, scene: Scene, submit: Submit) -> None:
         """Begin a scene, and leave its computation to others."""
@@ -258,6 +276,8 @@ class _Run:
             error=error,
             **facts,
         )
+        if self.tell is not None:
+            self.tell(self.reports[scene.key])
 
 
 def _written(begun: _Begun, error: Exception | None) -> dict[str, int]:

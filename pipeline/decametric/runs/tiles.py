@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from decametric.errors import StoreError
+from decametric.store.pyramid import coarsen
 from decametric.store.tile import open_tile
 
 if TYPE_CHECKING:
@@ -28,11 +29,16 @@ class Tiles:
         scenes: Iterable[Scene],
         *,
         overwrite: bool,
+        multiscale: bool,
         storage_options: Mapping[str, Any] | None,
     ) -> None:
         self._store = store
         self._scenes = list(scenes)
-        self._options: dict[str, Any] = {"overwrite": overwrite, "storage_options": storage_options}
+        self._options: dict[str, Any] = {
+            "overwrite": overwrite,
+            "multiscale": multiscale,
+            "storage_options": storage_options,
+        }
         self._left = Counter(scene.tile for scene in self._scenes)
         self._held: dict[str, tuple[Tile, ExitStack]] = {}
         self._refused: dict[str, StoreError] = {}
@@ -79,13 +85,15 @@ class Tiles:
         return tile
 
     def leave(self, scene: Scene) -> None:
-        """Tell that a scene has ended, and let its tile go if it was the last of it."""
+        """Tell that a scene has ended; after the last of a tile, make its levels and let it go."""
         with self._lock:
             self._left[scene.tile] -= 1
             last = not self._left[scene.tile]
             held = self._held.pop(scene.tile, None) if last else None
         if held is not None:
-            held[1].close()
+            tile, stack = held
+            with stack:
+                coarsen(tile)
 
     def close(self) -> None:
         """Let go what a run that was stopped holds."""

@@ -2,8 +2,9 @@
 
 Trust rule. An item that came over the network (its self link or its root link is a URL) may name
 remote files only; local paths, ``file://`` and GDAL's virtual file systems are refused. Items read
-from local files or made from SAFE products are the user's own and may name any file. Only GeoTIFF
-and JPEG 2000 are opened, because other formats (VRT above all) can point at further files.
+from local files or made from SAFE products are the user's own and may name any file. Only GeoTIFF,
+JPEG 2000 and plainly compressed Zarr arrays are opened, because other formats (VRT above all) can
+point at further files.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from decametric.errors import SceneError
+from decametric.scenes.keys import how_to_get_keys, s3_service, sign, wants_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +58,8 @@ GDAL_ENV: dict[str, Any] = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": True,
 }
 
-# The archive of the Copernicus Data Space is an S3 service of its own; keys come from the
-# environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).
-_CDSE = {"AWS_S3_ENDPOINT": "eodata.dataspace.copernicus.eu", "AWS_VIRTUAL_HOSTING": False}
+_IN_ZARR = re.compile(r"\.zarr(\.zip)?/[\w/]+(#|$)")
+"""The end of an address of an array: names without a dot."""
 
 _QUERY = re.compile(r"[?&]\S*")
 _ALIGNED = 1e-3
@@ -113,27 +114,10 @@ def is_url(href: str) -> bool:
     return re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*://", href) is not None
 
 
-def sign(href: str) -> str:
-    """Address with a fresh Planetary Computer token if it needs one; tokens last 45 minutes."""
-    parts = urlsplit(href)
-    host = parts.hostname or ""
-    if not re.fullmatch(r"sentinel2\w*\.blob\.core\.windows\.net", host):
-        return href
-    try:
-        import planetary_computer  # optional
-    except ImportError:
-        if parts.query:
-            return href
-        message = f"Files of {host} must be signed; install the package planetary-computer."
-        raise SceneError(message) from None
-    return str(planetary_computer.sign_url(parts._replace(query="").geturl()))
-
-
 @contextmanager
 def environment(href: str) -> Iterator[None]:
     """GDAL settings for reading one address."""
-    extra = _CDSE if href.startswith("s3://eodata/") else {}
-    with rasterio.Env(**GDAL_ENV, **extra):
+    with rasterio.Env(**GDAL_ENV, **s3_service(href)):
         yield
 
 
@@ -145,14 +129,27 @@ def open_band(address: str) -> DatasetReader:
     SceneError
         If it holds more than one band or other numbers than unsigned integers.
     """
-    href = address.rpartition("#")[0]
-    driver = DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
-    dataset = rasterio.open(sign(href), driver=driver, sharing=False)
+    dataset = _opened(address.rpartition("#")[0])
     if dataset.count != 1 or dataset.dtypes[0] not in ("uint8", "uint16"):
         dataset.close()
         message = f"{name(address)} holds no single band of digital numbers (uint16)."
         raise SceneError(message)
     return dataset
+
+
+def _opened(href: str) -> DatasetReader:
+    """An open file, or an array that stands in for one."""
+    if is_array(href):
+        from decametric.scenes.arrays import ZarrBand  # half a second, for those who have Zarr
+
+        return ZarrBand(href)
+    driver = DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
+    return rasterio.open(sign(href), driver=driver, sharing=False)
+
+
+def is_array(address: str) -> bool:
+    """Whether an address leads to an array in a Zarr hierarchy."""
+    return _IN_ZARR.search(address) is not None
 
 
 def epsg(grid: GeoBox) -> int:
@@ -198,6 +195,10 @@ def name(address: str) -> str:
 def unreadable(address: str, error: Exception) -> SceneError:
     """The one sentence about a file that cannot be read; queries and their tokens are cut off."""
     href = address.rpartition("#")[0]
+    if wants_keys(href, error):
+        return SceneError(
+            f"Cannot read {name(address)} from S3 without valid keys; {how_to_get_keys(href)}."
+        )
     text = _QUERY.sub("", str(error).replace(href, "the file").strip().rstrip("."))
     return SceneError(f"Cannot read {name(address)} (missing, damaged or out of reach): {text}.")
 

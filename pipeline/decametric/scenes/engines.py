@@ -13,7 +13,7 @@ import dask.array as da
 import numpy as np
 
 from decametric.errors import UsageError
-from decametric.scenes.access import BandFile, epsg
+from decametric.scenes.access import BandFile, epsg, is_array
 from decametric.scenes.items import moment
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ def digital_numbers(
     dask.array.Array
         uint16 over (item, y, x); 0 = no data.
     """
+    if engine == "odc-stac" and any(is_array(address) for address in addresses):
+        message = "engine='odc-stac' reads no Zarr products; use engine='stackstac'."
+        raise UsageError(message)
     extent = grid.geographic_extent
     lean = [
         _lean(n, item, {band: address}, grid, extent)

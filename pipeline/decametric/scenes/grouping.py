@@ -76,14 +76,14 @@ def one_tile(described: Sequence[Described], grids: Sequence[GeoBox]) -> str:
     """
     pairs = list(zip(described, grids, strict=True))
     zones = _by(pairs, lambda pair: str(pair[1].crs))
-    tiles = _by(pairs, lambda pair: pair[0][1].tile or _corner(pair[1]))
+    tiles = _by(pairs, lambda pair: pair[0][1].tile or corner_name(pair[1]))
     for what, groups in (("UTM zones", zones), ("tiles", tiles)):
         if len(groups) > 1:
             raise SceneError(_mixed(what, {k: [d for d, _ in v] for k, v in groups.items()}))
     return next(iter(tiles))
 
 
-def _corner(grid: GeoBox) -> str:
+def corner_name(grid: GeoBox) -> str:
     """Name of a grid: its CRS and upper left corner, ``"EPSG32633_300000_6200040"``."""
     return f"EPSG{epsg(grid)}_{grid.transform.c:.0f}_{grid.transform.f:.0f}"
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from odc.loader import RioDriver, RioReader
 from rasterio.errors import RasterioError
 
-from decametric.scenes.access import environment, epsg, open_band, placement, sign, unreadable
+from decametric.scenes.access import environment, epsg, open_band, placement, unreadable
+from decametric.scenes.keys import sign
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TWELVE = tuple(name for name in BANDS if name != "B10")
 """Bands of a scene unless others are asked for; B10 exists in L1C only and is never sharpened."""
 
-_STANDARD = {
+STANDARD_NAMES = {
     "L1C": "toa_bidirectional_reflectance",
     "L2A": "surface_bidirectional_reflectance",
 }
@@ -105,7 +105,7 @@ def load(
     whole = union(grids)
     boxes = nested(crop(whole, bbox=bbox, geobox=geobox, window=window))
     steps = days(described, whole)
-    read = _Reading(described, steps, _edges(boxes[10], chunk), engine)
+    read = _Reading(described, steps, block_shape(boxes[10], chunk), engine)
     scene = xr.DataTree.from_dict(
         {
             group(res): read.dataset([n for n in names if RESOLUTION[n] == res], boxes[res], res)
@@ -143,7 +143,7 @@ class _Reading:
             cube = digital_numbers(
                 items, name, addresses, grid, chunk=(rows, cols), engine=self.engine
             )
-            variables[name] = _variable(name, self._band(cube, name), level)
+            variables[name] = variable(name, self._band(cube, name), level)
         return xr.Dataset(variables, coords)
 
     def _band(self, items: da.Array, name: str) -> da.Array:
@@ -174,17 +174,17 @@ def _merged(granules: list[da.Array], name: str, offsets: list[int]) -> da.Array
     return data
 
 
-def _variable(name: str, data: da.Array, level: str) -> xr.Variable:
+def variable(name: str, data: da.Array, level: str) -> xr.Variable:
     """A band with its attributes."""
     attrs: dict[str, Any] = {"long_name": f"{name} {_TITLE[name]}", "units": "1"}
     if name != SCL:
-        attrs["standard_name"] = _STANDARD[level]
+        attrs["standard_name"] = STANDARD_NAMES[level]
     variable = xr.Variable(("time", "y", "x"), data, attrs)
     variable.encoding["grid_mapping"] = "spatial_ref"
     return variable
 
 
-def _edges(fine: GeoBox, chunk: int | None) -> tuple[int, int]:
+def block_shape(fine: GeoBox, chunk: int | None) -> tuple[int, int]:
     """Rows and columns of a block: as asked for, else equal blocks."""
     if chunk is not None:
         return check_chunk(chunk), check_chunk(chunk)

@@ -13,6 +13,7 @@ from pystac.stac_io import DefaultStacIO
 
 from decametric.errors import SceneError, UsageError
 from decametric.scenes.access import is_url
+from decametric.scenes.eopf import eopf_item, from_catalog, is_eopf
 from decametric.scenes.safe import is_safe, safe_item
 
 Items: TypeAlias = (
@@ -49,7 +50,8 @@ def read_items(source: Items) -> list[pystac.Item]:
     ----------
     source : str, path, text stream, dict, pystac.Item, pystac.ItemCollection, or a list of them
         A STAC item, item collection (GeoJSON FeatureCollection), static catalog or collection, by
-        path or URL; a SAFE folder or zip; an open stream or parsed dict of such a document.
+        path or URL; a SAFE folder or zip; an EOPF product (``.zarr``, by path or URL, or
+        ``.zarr.zip``); an open stream or parsed dict of such a document.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def read_items(source: Items) -> list[pystac.Item]:
         If the source is nothing of that kind.
     """
     if isinstance(source, pystac.Item):
-        return [source]
+        return [from_catalog(source)]
     if isinstance(source, (str, PathLike)):
         return _from_href(str(source))
     if hasattr(source, "read"):
@@ -82,6 +84,8 @@ def read_items(source: Items) -> list[pystac.Item]:
 
 def _from_href(href: str) -> list[pystac.Item]:
     """Items behind a path or URL."""
+    if is_eopf(href):
+        return [eopf_item(href)]
     if not is_url(href) and is_safe(Path(href)):
         return [safe_item(Path(href))]
     # An absolute path, so that relative assets stay found wherever the work goes on.
@@ -117,12 +121,16 @@ def _from_document(document: dict[str, Any], href: str | None) -> list[pystac.It
         if isinstance(error.__cause__, SceneError):
             raise error.__cause__ from None
         where = (href or "The document").partition("?")[0]
-        message = f"{where} is no valid STAC document: {error!r}."
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        message = f"{where} is no valid STAC document ({reason}); give an item or a catalog."
         raise SceneError(message) from None
     if not items:
-        message = f"{href or 'The document'} holds no STAC item."
+        message = (
+            f"{href or 'The document'} holds no STAC item; search for a larger area or period, or "
+            "give another document."
+        )
         raise SceneError(message)
-    return [_settled(item, href) for item in items]
+    return [from_catalog(_settled(item, href)) for item in items]
 
 
 def _members(document: dict[str, Any], href: str | None) -> Iterable[pystac.Item]:

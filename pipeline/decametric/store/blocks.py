@@ -136,16 +136,16 @@ def _write_block(
     packed = [pack(block[0]) for block in blocks]
     with writing(target):
         arrays, done = _opened(target, bands, version)
-        _check(done, target, lease)
+        check(done, target, lease)
         for array, block in zip(arrays, packed, strict=True):
             array[place] = block
         done[positions[date], row, column] = 1
     return np.ones((1, 1, 1), np.uint8)
 
 
-def _check(done: zarr.Array[Any], target: Target, lease: str) -> None:
-    """See that the run of this task still holds the tile: it may be long dead."""
-    if not held(done.store, lease):
+def check(array: zarr.Array[Any], target: Target, lease: str) -> None:
+    """See that the run of this task still holds the tile of an array: it may be long dead."""
+    if not held(array.store, lease):
         message = f"{target.shown} was taken over by another run; this one writes no more."
         raise StoreError(message)
 

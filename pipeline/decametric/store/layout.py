@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import xarray as xr
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
 DIMS = ("time", "y", "x")
@@ -92,12 +93,7 @@ class Plan:
             "tile": self.tile,
             "complete": complete,
             "provenance": {**self.provenance, "scenes": manifest.scenes},
-            "zarr_conventions": _CONVENTIONS,
-            "proj:code": _crs(self.geobox),
-            "spatial:dimensions": ["y", "x"],
-            "spatial:shape": list(self.geobox.shape),
-            "spatial:transform": list(self.geobox.transform)[:6],
-            "spatial:bbox": list(self.geobox.boundingbox.bbox),
+            **placed(self.geobox),
         }
 
     def arrays(self, manifest: Manifest) -> dict[str, Layout]:
@@ -106,30 +102,15 @@ class Plan:
         done = Layout(
             ("time", "row", "column"), (count, *self.blocks), (1, 1, 1), np.dtype("uint8"), {}
         )
-        return {"manifest/done": done, **self._coordinates(manifest), **self._variables(count)}
+        return {
+            "manifest/done": done,
+            **coordinates(self.geobox, manifest.times),
+            **self._variables(count),
+        }
 
     def shown(self, manifest: Manifest) -> list[str]:
         """The arrays that a reader of the tile sees: all but the manifest's."""
         return [path for path in self.arrays(manifest) if "/" not in path]
-
-    def _coordinates(self, manifest: Manifest) -> dict[str, Layout]:
-        seconds = manifest.times.astype("int64")
-        layouts = {
-            "time": Layout(
-                ("time",), seconds.shape, (_TIMES_PER_CHUNK,), seconds.dtype, TIME, seconds
-            )
-        }
-        for name, coord in xr_coords(self.geobox).items():
-            # Scalars have the shape () and take the chunk ().
-            attributes, values = plain(coord.attrs), np.asarray(coord.values)
-            if str(name) != "spatial_ref":
-                attributes = {"axis": str(name).upper(), "units": attributes["units"]}
-                attributes["standard_name"] = f"projection_{name}_coordinate"
-            dims = tuple(str(dim) for dim in coord.dims)
-            layouts[str(name)] = Layout(
-                dims, values.shape, values.shape, values.dtype, attributes, values
-            )
-        return layouts
 
     def _variables(self, count: int) -> dict[str, Layout]:
         layouts = {}
@@ -140,6 +121,37 @@ class Plan:
             shape = (count, *array.shape[1:])
             layouts[name] = Layout(DIMS, shape, (1, *self.edges), dtype, attributes)
         return layouts
+
+
+def placed(geobox: GeoBox) -> dict[str, Any]:
+    """Attributes of a group that say where its pixels lie."""
+    return {
+        "zarr_conventions": _CONVENTIONS,
+        "proj:code": _crs(geobox),
+        "spatial:dimensions": ["y", "x"],
+        "spatial:shape": list(geobox.shape),
+        "spatial:transform": list(geobox.transform)[:6],
+        "spatial:bbox": list(geobox.boundingbox.bbox),
+    }
+
+
+def coordinates(geobox: GeoBox, times: NDArray[np.datetime64]) -> dict[str, Layout]:
+    """The coordinates of a group of arrays over (time, y, x), by name."""
+    seconds = times.astype("int64")
+    layouts = {
+        "time": Layout(("time",), seconds.shape, (_TIMES_PER_CHUNK,), seconds.dtype, TIME, seconds)
+    }
+    for name, coord in xr_coords(geobox).items():
+        # Scalars have the shape () and take the chunk ().
+        attributes, values = plain(coord.attrs), np.asarray(coord.values)
+        if str(name) != "spatial_ref":
+            attributes = {"axis": str(name).upper(), "units": attributes["units"]}
+            attributes["standard_name"] = f"projection_{name}_coordinate"
+        dims = tuple(str(dim) for dim in coord.dims)
+        layouts[str(name)] = Layout(
+            dims, values.shape, values.shape, values.dtype, attributes, values
+        )
+    return layouts
 
 
 def plan(dataset: xr.Dataset) -> Plan:

@@ -77,11 +77,11 @@ def _note(store: Store, target: Target, old: Manifest, moving: dict[str, Any]) -
 
 def _hide(store: Store, target: Target) -> None:
     """Let the tile show no array."""
-    document = read_document(store, target.tile)
+    document = read_document(store, target.group)
     if document is not None:
         attributes = {**document["attributes"], "complete": False}
-        put_document(store, target.tile, group_document(attributes, {}))
-        publish(store)
+        put_document(store, target.group, group_document(attributes, {}))
+        publish(store, target)
 
 
 def _lengthen(store: Store, path: str, length: int) -> None:

@@ -16,6 +16,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from decametric.errors import StoreError
+from decametric.store.levels import cover
 from decametric.store.target import (
     group_document,
     names,
@@ -52,7 +53,7 @@ def claim(store: Store, target: Target) -> None:
         raise StoreError(message)
     remove_strays(target.local, deep=False)
     if document is None:
-        publish(store)
+        publish(store, target)
 
 
 def put_tile(
@@ -64,15 +65,16 @@ def put_tile(
         paths = sorted(arrays)
         documents = read_documents(store, [target.key(name) for name in paths])
         children = dict(zip(paths, documents, strict=True))
-    put_document(store, target.tile, group_document(attributes, children))
+    put_document(store, target.group, group_document(attributes, children))
 
 
-def publish(store: Store) -> None:
-    """Let the root show the tiles as they are now.
+def publish(store: Store, target: Target) -> None:
+    """Let the root show the tiles as they are now, and a tile its levels.
 
     Tiles are written at the same time by other processes that publish as well. Each repeats until
     what it finds is what it would write, so the last one to stop has seen everything.
     """
+    cover(store, target)
     # On a disk another process may take our temporary file for a stray; then we just write again.
     lost = (FileNotFoundError,) if isinstance(store, LocalStore) else ()
     while (document := group_document(MARK, _tiles(store))) != read_document(store, ""):
@@ -100,8 +102,10 @@ def remove_tile(store: Store, target: Target) -> None:
     """
     sync(store.delete_dir(target.key("manifest", "done")))
     sync(store.delete(target.key("zarr.json")))
-    publish(store)
-    for name in names(store, target.tile):
-        if name != "manifest":
-            sync(store.delete_dir(target.key(name)))
+    sync(store.delete(f"{target.tile}/zarr.json"))
+    publish(store, target)
+    for folder, kept in ((target.tile, target.level or "manifest"), (target.group, "manifest")):
+        for name in names(store, folder):
+            if name != kept:
+                sync(store.delete_dir(f"{folder}/{name}"))
     sync(store.delete_dir(target.tile))

@@ -73,23 +73,25 @@ def publish_stac(store: Store, target: Target) -> None:
     target : Target
         The tile. Where it shows no arrays yet, nothing is written.
     """
-    document = read_document(store, target.tile)
+    document = read_document(store, target.group)
     if document is None or "consolidated_metadata" not in document:
         return
     remove_strays(target.local and target.local / FOLDER, deep=False)
-    while _update(store, f"{target.tile}.json", item(document)):
+    while _update(store, f"{target.tile}.json", item(document, target.group)):
         pass
     while _update(store, "collection.json", collection(_shown(store))):
         pass
 
 
-def item(document: Mapping[str, Any]) -> dict[str, Any]:
+def item(document: Mapping[str, Any], group: str) -> dict[str, Any]:
     """The STAC item of a tile.
 
     Parameters
     ----------
     document : mapping
-        Consolidated document of the tile's group.
+        Consolidated document of the group that holds the arrays.
+    group : str
+        Key of that group.
 
     Returns
     -------
@@ -122,7 +124,7 @@ def item(document: Mapping[str, Any]) -> dict[str, Any]:
             **_cube(document),
         },
         "links": _links(),
-        "assets": {"zarr": _asset(document)},
+        "assets": {"zarr": _asset(document, group)},
     }
 
 
@@ -179,11 +181,11 @@ def _link(rel: str, href: str, media: str) -> dict[str, str]:
     return {"rel": rel, "href": href, "type": media}
 
 
-def _asset(document: Mapping[str, Any]) -> dict[str, Any]:
+def _asset(document: Mapping[str, Any], group: str) -> dict[str, Any]:
     """The one asset of an item: the tile's group."""
     bands = [BANDS[name] for name in _variables(document) if name in BANDS]
     return {
-        "href": f"../{document['attributes']['tile']}",
+        "href": f"../{group}",
         "type": ZARR,
         "title": "Bands over (time, y, x)",
         "roles": ["data"],

@@ -48,6 +48,8 @@ class Target:
     """Name of the tile's group below the root."""
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """fsspec's storage options; they may hold keys, so they are never shown or stored."""
+    level: str = ""
+    """Name of the group of the 10 m arrays below the tile's, if it has coarser levels beside."""
 
     @property
     def local(self) -> Path | None:
@@ -60,9 +62,14 @@ class Target:
         bare = self.url.split("?")[0] if self.local is None else self.url
         return f"{re.sub('//[^/@]*@', '//', bare).rstrip('/')}/{self.tile}"
 
+    @property
+    def group(self) -> str:
+        """Key of the group that holds the arrays."""
+        return f"{self.tile}/{self.level}" if self.level else self.tile
+
     def key(self, *parts: str) -> str:
-        """Key below the tile's group."""
-        return "/".join((self.tile, *parts))
+        """Key below the group that holds the arrays."""
+        return "/".join((self.group, *parts))
 
     def open(self, *, read_only: bool = False) -> Store:
         """Open the store.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from zarr.codecs import ZstdCodec
 from decametric.errors import StoreError
 from decametric.store.blocks import Job
 from decametric.store.lease import Lease, leased
+from decametric.store.levels import FINEST
 from decametric.store.manifest import Manifest
 from decametric.store.moving import DONE, finish, move, moves
 from decametric.store.series import claim, publish, put_tile, remove_tile
@@ -56,6 +58,7 @@ def open_tile(
     *,
     resume: bool = True,
     overwrite: bool = False,
+    multiscale: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Tile]:
     """Hold a tile of a store for writing, in the block.
@@ -66,7 +69,7 @@ def open_tile(
         Root of the series.
     tile : str
         Name of the tile's group.
-    resume, overwrite, storage_options
+    resume, overwrite, multiscale, storage_options
         As for `decametric.write`.
 
     Yields
@@ -84,7 +87,8 @@ def open_tile(
             root = target.open()
             claim(root, target)
             opened = Tile(root, target, stack.enter_context(leased(root, target)))
-            opened.begin(resume=resume, overwrite=overwrite)
+            wanted = replace(target, level=FINEST if multiscale else "")
+            opened.begin(wanted, resume=resume, overwrite=overwrite)
         try:
             yield opened
         finally:
@@ -104,7 +108,9 @@ def missing(
     """
     target = locate(store, planned.tile, storage_options)
     with writing(target), suppress(FileNotFoundError):
-        seen = Tile(target.open(read_only=True), target, Lease("", inherited=False))
+        root = target.open(read_only=True)
+        target = as_found(root, target)
+        seen = Tile(root, target, Lease("", inherited=False))
         seen.manifest = Manifest.read(seen.root, target)
         if seen.manifest is not None:
             grown = seen.manifest.grown(planned.manifest, target)
@@ -112,6 +118,15 @@ def missing(
                 return len(seen.job(planned).pending)
     rows, columns = planned.blocks
     return rows * columns * len(planned.manifest.scenes)
+
+
+def as_found(root: Store, target: Target) -> Target:
+    """The target as it is in the store, with or without levels; as it was given if it is not."""
+    for level in (FINEST, ""):
+        known = replace(target, level=level)
+        if Manifest.read(root, known) is not None:
+            return known
+    return target
 
 
 class Tile:
@@ -124,10 +139,11 @@ class Tile:
         self.manifest: Manifest | None = None
         self._added = self._published = False
 
-    def begin(self, *, resume: bool, overwrite: bool) -> None:
-        """Look at what is there; refuse what is not ours."""
+    def begin(self, wanted: Target, *, resume: bool, overwrite: bool) -> None:
+        """Look at what is there; refuse what is not ours, or has no levels if they are wanted."""
+        self.target = as_found(self.root, wanted)
         if Manifest.read(self.root, self.target) is None:
-            if set(names(self.root, self.target.tile)) - {"manifest"}:
+            if set(names(self.root, self.target.tile)) - {"manifest", FINEST}:
                 message = (
                     f"{self.target.shown} exists and was not written by decametric; give another "
                     "path."
@@ -136,9 +152,16 @@ class Tile:
         elif overwrite:
             self.lease.settle()
             remove_tile(self.root, self.target)
+            self.target = wanted
         elif not resume:
             ways = "resume=True goes on with it, overwrite=True replaces it"
             message = f"{self.target.shown} exists already; {ways}."
+            raise StoreError(message)
+        elif wanted.level and not self.target.level:
+            message = (
+                f"{self.target.shown} was written without coarser levels; use --overwrite "
+                "(overwrite=True) to replace it, or another path."
+            )
             raise StoreError(message)
         self._sweep()
         finish(self.root, self.target, self.lease)
@@ -209,7 +232,7 @@ class Tile:
                 self._grow(planned.manifest)
             self._added = True
             job = self.job(planned)
-            document = read_document(self.root, self.target.tile)
+            document = read_document(self.root, self.target.group)
             whole = document is not None and document["attributes"].get("complete")
             if job.pending or not whole or not all(self._blocks()):
                 self._template(planned, document)
@@ -229,7 +252,7 @@ class Tile:
     def settle(self) -> None:
         """Let the tile's group say whether it is whole, and the root show it."""
         self._sweep()
-        document = read_document(self.root, self.target.tile)
+        document = read_document(self.root, self.target.group)
         manifest = Manifest.read(self.root, self.target)
         blocks = math.prod(self._blocks())
         if not (document and manifest and blocks and "consolidated_metadata" in document):
@@ -245,8 +268,8 @@ class Tile:
         if unfinished:
             told["unfinished"] = unfinished
         if told != document["attributes"]:
-            put_document(self.root, self.target.tile, {**document, "attributes": told})
-        publish(self.root)
+            put_document(self.root, self.target.group, {**document, "attributes": told})
+        publish(self.root, self.target)
         publish_stac(self.root, self.target)
 
     def _grow(self, new: Manifest) -> None:
@@ -302,13 +325,13 @@ class Tile:
         if document is None:
             put_tile(self.root, self.target, attributes)
         for path, layout in planned.arrays(manifest).items():
-            array = _ensure(self.root, self.target.key(path), layout)
+            array = ensure(self.root, self.target.key(path), layout)
             if layout.values is not None:
                 array[...] = layout.values
         put_tile(self.root, self.target, attributes, planned.shown(manifest))
         if not self._published:
             # Once is enough while many dates come: the root's readers see the series as it was.
-            publish(self.root)
+            publish(self.root, self.target)
             self._published = True
 
     def _sweep(self) -> None:
@@ -316,7 +339,7 @@ class Tile:
         remove_strays(self.target.local and self.target.local / self.target.tile, deep=True)
 
 
-def _ensure(root: Store, path: str, layout: Layout) -> zarr.Array[Any]:
+def ensure(root: Store, path: str, layout: Layout) -> zarr.Array[Any]:
     """The array at `path`, created if it is not there, grown if it is shorter."""
     try:
         array = zarr.open_array(root, path=path, mode="r+")

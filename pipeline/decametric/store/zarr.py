@@ -9,8 +9,9 @@ import zarr
 
 from decametric.store.layout import plan
 from decametric.store.moving import DONE
+from decametric.store.pyramid import coarsen
 from decametric.store.target import locate
-from decametric.store.tile import open_tile
+from decametric.store.tile import as_found, open_tile
 
 if TYPE_CHECKING:
     import os
@@ -37,6 +38,7 @@ def write(
     *,
     resume: bool = True,
     overwrite: bool = False,
+    multiscale: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Written:
     """Compute a sharpened dataset and store it in its tile's group.
@@ -56,6 +58,10 @@ def write(
         Go on with a group that exists. If False, one that exists is refused.
     overwrite : bool
         Delete the tile's group first, if it is ours. Other tiles stay.
+    multiscale : bool
+        Begin the tile with coarser levels for viewers: what else lies in ``<store>/<tile>`` is then
+        in ``<store>/<tile>/r10m``, beside ``r20m``, ``r40m`` and so on (see `store.pyramid`). They
+        follow the series whenever it grows, with this argument or without.
     storage_options : mapping, optional
         Options of the fsspec filesystem; never stored.
 
@@ -73,10 +79,11 @@ def write(
     """
     planned = plan(dataset)
     ways: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
-    ways["storage_options"] = storage_options
+    ways |= {"multiscale": multiscale, "storage_options": storage_options}
     with open_tile(store, planned.tile, **ways) as tile:
         job = tile.add(planned)
         job.compute()
+        coarsen(tile)
     return Written(job.target.shown, len(job.pending), job.blocks - len(job.pending))
 
 
@@ -86,7 +93,8 @@ def progress(
     """Finished blocks and all blocks of a tile: (0, 0) before its template is there."""
     target = locate(store, tile, storage_options)
     try:
-        done = zarr.open_array(target.open(read_only=True), path=target.key(DONE), mode="r")
+        root = target.open(read_only=True)
+        done = zarr.open_array(root, path=as_found(root, target).key(DONE), mode="r")
     except FileNotFoundError:
         return 0, 0
     # A mark is a chunk: listing them counts without reading.

@@ -87,6 +87,16 @@ def flops_per_pixel(config: dict[str, Any]) -> int:
     return round(total)
 
 
+def count_parameters(config: dict[str, Any]) -> int:
+    """Weights and biases of all layers."""
+    return sum(
+        int(layer["config"]["filters"])
+        * (_area(layer) * _channels(layer) + int(layer["config"]["use_bias"]))
+        for layer in config["config"]["layers"]
+        if layer["class_name"] in CONVOLUTIONS
+    )
+
+
 def widest_layer(config: dict[str, Any]) -> int:
     """Channels of the widest layer for one 10 m pixel, which set the memory of a window."""
     scale = _scales(config)

@@ -19,7 +19,8 @@ import numpy as np
 from decametric.bands import BANDS
 from decametric.degradation import MIN_WEIGHT, Degradation
 from decametric.grid import round_up
-from decametric.superres.predictor import of_resolution, provenance
+from decametric.superres.display import Shown
+from decametric.superres.predictor import facts, of_resolution, provenance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +37,8 @@ steps left 0.7 DN on a real scene; six leave 0.01.
 """
 
 
-@dataclass(frozen=True)
-class Consistent:
+@dataclass(frozen=True, repr=False)
+class Consistent(Shown):
     """A predictor whose output, degraded, equals the measured band to far less than half a DN."""
 
     predictor: Predictor
@@ -63,6 +64,10 @@ class Consistent:
     def provenance(self) -> dict[str, object]:
         """Facts of the wrapped predictor and the operator that was projected with."""
         return {**provenance(self.predictor), "consistency": "projection, gaussian sigma 1/ratio"}
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """What it is, the projection included."""
+        return [("predictor", str(self.provenance["name"])), *facts(self)]
 
     def __getattr__(self, name: str) -> object:
         """Optional attributes (``name``, ``level``, ``flops``) are the wrapped predictor's."""

@@ -14,7 +14,6 @@ This module never imports Keras; it takes `Predictor` objects.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -28,10 +27,11 @@ from decametric.errors import SceneError, UsageError
 from decametric.grid import DEFAULT_CHUNK, NEST, block_edges, check_chunk, window_edge
 from decametric.superres.blocks import Job, block, factor, pack
 from decametric.superres.predictor import Interpolation, of_resolution, parts, provenance
-from decametric.superres.presets import load_predictor
+from decametric.superres.presets import predictor_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 def sharpen(
     scene: xr.DataTree,
-    predictor: Predictor | str | Path,
+    predictor: Predictor | str | Path | None = None,
     *,
     bands: Sequence[str] | None = None,
     window: int = DEFAULT_CHUNK,
@@ -56,8 +56,9 @@ def sharpen(
     scene : xarray.DataTree
         Nodes ``r10m``, ``r20m``, ``r60m``; variables over (time, y, x); reflectance, float32, NaN
         where there is no data. What `decametric.load` returns.
-    predictor : Predictor, str or Path
-        What sharpens: an object, or a name or path for `load_predictor`.
+    predictor : Predictor, str or Path, optional
+        What sharpens: an object, or a name or path for `load_predictor`. Default: the preset of
+        the level of the scene.
     bands : sequence of str, optional
         Bands to return; nothing that only others need is computed. Default: every 10 m band of the
         scene and every band that the predictor returns.
@@ -82,8 +83,7 @@ def sharpen(
     UsageError
         If a band cannot be returned, or `window` does not fit.
     """
-    if isinstance(predictor, (str, Path)):
-        predictor = load_predictor(predictor)
+    predictor = predictor_for([scene.attrs.get("level")], predictor)
     _check_level(scene, predictor, any_level=any_level)
     native, wanted = _wanted(scene, predictor, bands)
     data: dict[str, Any] = {band: scene[group(10)][band].variable for band in native}
@@ -149,7 +149,7 @@ def _check_level(scene: xr.DataTree, predictor: Predictor, *, any_level: bool) -
 
 def plan(scene: xr.DataTree, predictor: Predictor, wanted: Sequence[str], window: int) -> Job:
     """Choose parts, windows and blocks for the bands `wanted`, and check that everything fits."""
-    members, limit = _needed_parts(predictor, wanted), check_chunk(window)
+    members, limit = _needed_parts(predictor, wanted), check_chunk(window, "window")
     # A band that is returned is read too: its own pixels tell where the output is valid.
     read = {band for part in members for band in (*part.bands_in, *part.bands_out)}
     present = {name for child in scene.children.values() for name in child.data_vars}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -13,12 +12,14 @@ import numpy as np
 from decametric.bands import BANDS, SHARPENED
 from decametric.grid import DEFAULT_CHUNK, NEST
 from decametric.superres.blocks import factor
+from decametric.superres.display import Shown
 from decametric.superres.inference import plan, sharpen
 from decametric.superres.predictor import provenance
-from decametric.superres.presets import load_predictor
+from decametric.superres.presets import predictor_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ ACTIVATIONS_AT_ONCE = 3  # a residual block holds its input, its hidden layer an
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Plan:
+class Plan(Shown):
     """The size of a job. Bytes are before compression; memory is an estimate for one worker."""
 
     predictor: str
@@ -64,30 +65,18 @@ class Plan:
     memory: int
     """Bytes that one worker needs at a time."""
 
-    def _rows(self) -> list[tuple[str, str]]:
+    def _rows(self) -> list[tuple[str, ...]]:
         """Labels and readable values."""
         return [(field.name.replace("_", " "), _text(self, field.name)) for field in fields(self)]
-
-    def __repr__(self) -> str:
-        """One line for each fact, for the terminal."""
-        return "\n".join(f"{label:<16}{value}" for label, value in self._rows())
-
-    def _repr_html_(self) -> str:
-        """A table for notebooks."""
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{label}</th><td>{value}</td></tr>"
-            for label, value in self._rows()
-        )
-        return f"<table>{cells}</table>"
 
 
 def _text(plan: Plan, name: str) -> str:
     """One value for people."""
     value = getattr(plan, name)
     if name in ("bytes_read", "bytes_written", "memory"):
-        return f"{value / 1e9:.2f} GB"
+        return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"  # noqa: PLR2004
     if name == "flops":
-        return f"{value / 1e12:.3g} TFLOP"
+        return f"{value / 1e12:.3g} TFLOP" if value else "none"
     if isinstance(value, tuple):
         return (", " if isinstance(value[0], str) else " x ").join(map(str, value))
     return f"{value:.1f}" if isinstance(value, float) else str(value)
@@ -95,7 +84,7 @@ def _text(plan: Plan, name: str) -> str:
 
 def explain(
     scene: xr.DataTree,
-    predictor: Predictor | str | Path,
+    predictor: Predictor | str | Path | None = None,
     *,
     bands: Sequence[str] | None = None,
     window: int = DEFAULT_CHUNK,
@@ -118,7 +107,7 @@ def explain(
     DecametricError
         Whatever `sharpen` would raise.
     """
-    loaded = load_predictor(predictor) if isinstance(predictor, (str, Path)) else predictor
+    loaded = predictor_for([scene.attrs.get("level")], predictor)
     result = sharpen(scene, loaded, bands=bands, window=window, any_level=any_level)
     names = [str(name) for name in result.data_vars]
     dates, rows, cols = (result.sizes[axis] for axis in ("time", "y", "x"))

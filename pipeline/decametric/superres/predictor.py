@@ -9,6 +9,7 @@ import numpy as np
 
 from decametric.bands import BANDS, RESOLUTIONS, SHARPENED
 from decametric.grid import NEST
+from decametric.superres.display import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,8 +58,8 @@ class Predictor(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Joint:
+@dataclass(frozen=True, repr=False)
+class Joint(Shown):
     """Several predictors under one name, for instance the 2x and the 6x network of a preset."""
 
     name: str
@@ -88,6 +89,15 @@ class Joint:
         """Name and the facts of every member."""
         return {"name": self.name, "parts": [provenance(part) for part in self.parts]}
 
+    def _rows(self) -> list[tuple[str, ...]]:
+        """The facts of its members, side by side where they differ."""
+        columns = [dict(facts(part)) for part in self.parts]
+        rows = []
+        for label in dict.fromkeys(label for column in columns for label in column):
+            values = [column.get(label, "") for column in columns]
+            rows.append((label, *(values if len(set(values)) > 1 else values[:1])))
+        return [("predictor", self.name), *rows]
+
     def __call__(self, b10: Array, b20: Array, b60: Array) -> Array:
         """Sharpen one window with every member."""
         arrays = dict(zip(RESOLUTIONS, (b10, b20, b60), strict=True))
@@ -101,8 +111,8 @@ class Joint:
         return np.concatenate(results)
 
 
-@dataclass(frozen=True)
-class Interpolation:
+@dataclass(frozen=True, repr=False)
+class Interpolation(Shown):
     """Upsampling of each band by itself: the baseline to beat, and a test double without Keras."""
 
     name: str
@@ -124,6 +134,10 @@ class Interpolation:
     def provenance(self) -> dict[str, object]:
         """Name only; there are no weights."""
         return {"name": self.name}
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """What it is."""
+        return [("predictor", self.name), ("what", "interpolation, no weights"), *facts(self)]
 
     def __call__(self, b10: Array, b20: Array, b60: Array) -> Array:  # noqa: ARG002  (the protocol)
         """Upsample one window; 10 m bands are not looked at."""
@@ -156,6 +170,23 @@ def provenance(predictor: Predictor) -> dict[str, object]:
     """What a store records of a predictor, JSON-able."""
     facts = getattr(predictor, "provenance", None)
     return dict(facts) if facts else {"name": getattr(predictor, "name", type(predictor).__name__)}
+
+
+def facts(predictor: Predictor) -> list[tuple[str, str]]:
+    """What people want to know of a predictor beside its name, as far as it tells."""
+    known = provenance(predictor)
+    parameters = getattr(predictor, "parameters", None)
+    told = {
+        "ratio": f"{known['ratio']}x" if "ratio" in known else None,
+        "level": getattr(predictor, "level", None),
+        "bands": ", ".join(predictor.bands_out),
+        "halo": f"{predictor.halo} pixels of 10 m",
+        "parameters": f"{parameters:,}" if parameters else None,
+        "arithmetic": known.get("precision"),
+        "consistency": known.get("consistency"),
+        "SHA-256": str(known.get("sha256", ""))[:12],
+    }
+    return [(label, str(value)) for label, value in told.items() if value]
 
 
 def upsample(coarse: Array, ratio: int, kernel: str) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,15 +22,19 @@ from decametric.bands import BANDS_10M, BANDS_20M, BANDS_60M, RESOLUTIONS
 from decametric.errors import BundleError, UsageError
 from decametric.grid import round_up
 from decametric.superres.architecture import (
+    count_parameters,
     flops_per_pixel,
     read_config,
     receptive_radius,
     widest_layer,
 )
 from decametric.superres.consistency import Consistent
-from decametric.superres.predictor import Bicubic, Bilinear, Joint, of_resolution, upsample
+from decametric.superres.display import Shown
+from decametric.superres.predictor import Bicubic, Bilinear, Joint, facts, of_resolution, upsample
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import keras
     from numpy.typing import NDArray
 
@@ -47,6 +52,9 @@ BANDS_OF_RATIO: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
     6: (BANDS_10M + BANDS_20M + BANDS_60M, BANDS_60M),
 }
 """Input and output bands of the DSen2 family."""
+
+DEFAULT_PRESETS = {"L1C": "fast-l1c", "L2A": "fast-l2a"}
+"""What sharpens scenes of a level unless something is named."""
 
 INTERPOLATIONS = {"bicubic": Bicubic(), "bilinear": Bilinear()}
 
@@ -86,8 +94,8 @@ class Card:
     """Licence of the weights."""
 
 
-@dataclass(frozen=True)
-class KerasPredictor:
+@dataclass(frozen=True, repr=False)
+class KerasPredictor(Shown):
     """A bundle as a predictor; it pickles as a path, a digest and a precision."""
 
     path: Path
@@ -131,6 +139,17 @@ class KerasPredictor:
     def features(self) -> int:
         """Channels of its widest layer."""
         return widest_layer(read_config(self.path / "network.keras"))
+
+    @cached_property
+    def parameters(self) -> int | None:
+        """Weights and biases; None where the file cannot be read: a repr must not fail."""
+        with suppress(BundleError):
+            return count_parameters(read_config(self.path / "network.keras"))
+        return None
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """What it is."""
+        return [("predictor", self.name), *facts(self)]
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -324,6 +343,43 @@ def load_predictor(
         member = KerasPredictor(bundle.resolve(), card, precision)
         members.append(Consistent(member) if consistency else member)
     return Joint(folder.name, tuple(members), levels.pop())
+
+
+def predictor_for(
+    scenes: Iterable[str | None],
+    predictor: Predictor | str | Path | None = None,
+    *,
+    precision: Precision = "float32",
+) -> Predictor:
+    """The predictor that was asked for, or the default one of the scenes.
+
+    Parameters
+    ----------
+    scenes : iterable of str
+        Their levels.
+    predictor : Predictor, str or Path, optional
+        Returned as it is, or opened by `load_predictor`. Default: `DEFAULT_PRESETS`.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of a predictor that is opened.
+
+    Raises
+    ------
+    UsageError
+        If there is no default: the scenes are of several levels, or do not say of which.
+    """
+    if predictor is None:
+        levels = set(scenes)
+        if len(levels) != 1 or not levels <= set(DEFAULT_PRESETS):
+            found = ", ".join(sorted(str(level) for level in levels)) or "none"
+            message = (
+                f"No predictor goes with scenes of level {found}; name one (--predictor), or take "
+                "scenes of one level."
+            )
+            raise UsageError(message)
+        predictor = DEFAULT_PRESETS[str(levels.pop())]
+    if isinstance(predictor, (str, Path)):
+        return load_predictor(predictor, precision=precision)
+    return predictor
 
 
 def preset_folder(name: str | Path) -> Path:

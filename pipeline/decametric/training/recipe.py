@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from decametric.errors import SceneError, UsageError
 from decametric.scenes.catalogs import search
 from decametric.scenes.items import datatake, describe, tile
-from decametric.superres.presets import preset_folder
+from decametric.superres.presets import preset_folder, read_card
 from decametric.training.config import Recipe, TrainConfig, read_recipe
 from decametric.training.patches import build_patches
 from decametric.training.places import tile_centre
@@ -101,9 +101,10 @@ def follow(
 
     training, choosing = sides(recipe, items, validation)
     folder, ratio = Path(output) / "run", recipe.config.ratio
+    # Before the patches, which take long: a wrong bundle is found at once.
+    start = None if fine_tune is None else bundle_of(fine_tune, ratio)
     patches = build_patches(training, folder / "training", ratio, recipe.sampling)
     held_out = build_patches(choosing, folder / "validation", ratio, recipe.choosing)
-    start = None if fine_tune is None else bundle_of(fine_tune, ratio)
     return train(
         patches,
         recipe.config,
@@ -207,7 +208,19 @@ def _searched(pattern: str, catalog: str | None) -> list[pystac.Item]:
 
 
 def bundle_of(name: str | Path, ratio: int) -> Path:
-    """The bundle of one ratio: a bundle itself, or part of a preset by name or path."""
-    if (Path(name) / "card.json").is_file():
-        return Path(name)
-    return preset_folder(name) / f"{ratio}x"
+    """The bundle of one ratio: a bundle itself, or part of a preset by name or path.
+
+    Raises
+    ------
+    UsageError
+        If the bundle is of another ratio.
+    """
+    if not (Path(name) / "card.json").is_file():
+        return preset_folder(name) / f"{ratio}x"
+    if (its := read_card(Path(name)).ratio) != ratio:
+        message = (
+            f"{name} has the ratio {its}, the training {ratio}; give a bundle of that ratio, or "
+            f"train with --ratio {its}."
+        )
+        raise UsageError(message)
+    return Path(name)
