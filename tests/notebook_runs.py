@@ -66,6 +66,7 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
             "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "pipeline")]),
             "TMPDIR": str(folder),
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "DASK_LOGGING__DISTRIBUTED": "error",  # a busy machine is slow to end its workers
             "http_proxy": nowhere,  # for GDAL, which asks no Python
             "https_proxy": nowhere,
             "no_proxy": "127.0.0.1,localhost",
