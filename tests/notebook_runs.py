@@ -24,7 +24,7 @@ METADATA = {
 }
 
 OFFLINE = """
-import logging, socket, sys
+import socket, sys
 
 def refuse(event, args):
     if event == "socket.connect" and args[0].type == socket.SOCK_STREAM:
@@ -33,12 +33,8 @@ def refuse(event, args):
             raise OSError(f"no network in notebooks: {host}")
 
 sys.addaudithook(refuse)
-logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
 """
-"""What every Python of a run, workers included, does first.
-
-TensorFlow tells in notebooks, on standard output, how often it traced a function.
-"""
+"""What every Python of a run, workers included, does first."""
 
 
 def run(path: Path, folder: Path) -> nbformat.NotebookNode:
@@ -65,7 +61,6 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "pipeline")]),
             "TMPDIR": str(folder),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
             "DASK_LOGGING__DISTRIBUTED": "error",  # a busy machine is slow to end its workers
             "http_proxy": nowhere,  # for GDAL, which asks no Python
             "https_proxy": nowhere,

@@ -147,7 +147,9 @@ def test_links_lead_somewhere(notebook):
 def test_normalising_drops_what_an_execution_leaves():
     cell = nbformat.v4.new_code_cell("1", metadata={"execution": {"iopub.status.busy": "now"}})
     cell.outputs = [nbformat.v4.new_output("execute_result", metadata={"x": 1}, execution_count=1)]
-    given = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": {"name": "other"}})
+    given = nbformat.v4.new_notebook(
+        cells=[cell], metadata={"kernelspec": {"name": "other", "display_name": "Other"}}
+    )
     normalise(given)
     assert given.metadata == METADATA
     assert (cell.metadata, cell.outputs[0].metadata) == ({}, {})

@@ -134,3 +134,17 @@ def test_make_targets_named_in_the_documents_exist():
     named = {t for n in DOCUMENTS for t in re.findall(r"`?make ([a-z]+)\b", (ROOT / n).read_text())}
     assert {"demo", "test", "bench", "lint", "constraints", "docs"} <= targets
     assert named & {"demo", "test", "lint", "bench", "constraints", "clean", "docs"} <= targets
+
+
+def test_scores_are_those_of_models_md():
+    def rows(name):
+        lines = (ROOT / name).read_text().splitlines()
+        return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+
+    known = {(r[0], r[1], r[2].split("-")[0]): r[3] for r in rows("MODELS.md") if len(r) > 8}
+    shown = [row for row in rows("README.md") if "`" in row[0] and len(row) == 7]
+    assert len(shown) >= 4
+    for row in shown:
+        item = row[0].split("`")[1]
+        keys = [(item, ratio, who) for ratio in ("2x", "6x") for who in ("bicubic", "aesr", "fast")]
+        assert row[1:] == [known[key] for key in keys]

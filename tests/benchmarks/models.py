@@ -17,13 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from decametric.bands import SHARPENED
 from decametric.evaluation.assess import assess
 from decametric.scenes.items import level
 from decametric.scenes.reader import load
 from decametric.scenes.sources import read_items
-from decametric.superres.presets import SHIPPED, KerasPredictor, load_predictor, read_card
+from decametric.superres.presets import (
+    BANDS_OF_RATIO,
+    SHIPPED,
+    KerasPredictor,
+    load_predictor,
+    read_card,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pystac
     import xarray as xr
 
@@ -58,20 +67,39 @@ def level_of(preset: Path) -> str:
 def scored(item: pystac.Item, presets: list[Path]) -> xr.Dataset:
     """All metrics of an item for the presets of its level."""
     fitting = [load_predictor(path) for path in presets if level_of(path) == level(item)]
-    return assess(load([item]), fitting, metrics=METRICS).sel(band="mean").compute()
+    return assess(load([item]), fitting, metrics=METRICS).compute()
 
 
-def lines(item: str, scores: xr.Dataset) -> list[str]:
-    """Rows of the table of one item."""
-    rows = []
+def pairs(scores: xr.Dataset) -> Iterator[tuple[int, str, xr.Dataset]]:
+    """Ratio, predictor and scores of each row of an item; bilinear interpolation is left out."""
     for ratio in scores.ratio.values:
         for name in scores.predictor.values:
             here = scores.sel(ratio=ratio, predictor=name)
-            if name == "bilinear" or not np.isfinite(here["rmse"]):
-                continue
-            cells = [text(metric, float(here[metric])) for metric in METRICS]
-            rows.append(f"| {item} | {ratio}x | {name} | " + " | ".join(cells) + " |")
+            if name != "bilinear" and np.isfinite(here["rmse"].sel(band="mean")):
+                yield int(ratio), str(name), here
+
+
+def lines(item: str, scores: xr.Dataset) -> list[str]:
+    """Rows of one item: the mean of the bands by every metric."""
+    rows = []
+    for ratio, name, here in pairs(scores):
+        mean = here.sel(band="mean")
+        cells = [text(metric, float(mean[metric])) for metric in METRICS]
+        rows.append(f"| {item} | {ratio}x | {name} | " + " | ".join(cells) + " |")
     return rows
+
+
+def band_lines(item: str, scores: xr.Dataset) -> list[str]:
+    """Rows of one item: the RMSE of every band, 20 m bands and 60 m bands side by side."""
+    found: dict[str, dict[str, float]] = {}
+    for ratio, name, here in pairs(scores):
+        found.setdefault(name, {}).update(
+            {band: float(here["rmse"].sel(band=band)) for band in BANDS_OF_RATIO[ratio][1]}
+        )
+    return [
+        f"| {item} | {name} | " + " | ".join(text("rmse", row[band]) for band in SHARPENED) + " |"
+        for name, row in found.items()
+    ]
 
 
 def text(metric: str, value: float) -> str:
@@ -88,6 +116,13 @@ def table(found: dict[str, xr.Dataset]) -> list[str]:
     head = "| item | ratio | predictor | " + " | ".join(m.upper() for m in METRICS) + " |"
     rule = "|---|---|---|" + "---|" * len(METRICS)
     return [head, rule, *(row for item, scores in found.items() for row in lines(item, scores))]
+
+
+def band_table(found: dict[str, xr.Dataset]) -> list[str]:
+    """The RMSE of every band of all items."""
+    head = "| item | predictor | " + " | ".join(SHARPENED) + " |"
+    rule = "|---|---|" + "---|" * len(SHARPENED)
+    return [head, rule, *(row for item, s in found.items() for row in band_lines(item, s))]
 
 
 def cards(presets: list[Path]) -> list[str]:
@@ -147,6 +182,7 @@ def main() -> None:
         print("\n".join(lines(item.id, found[item.id])), file=sys.stderr, flush=True)
     told = [line for path in shipped() for b in sorted(path.glob("[26]x")) for line in protocol(b)]
     parts = [HEAD, "## Networks\n", *cards(shipped()), "\n## Scores\n", *table(found)]
+    parts += ["\n## RMSE of each band, in digital numbers\n", *band_table(found)]
     notes = Path(__file__).with_name("models.md")
     parts += ["", notes.read_text(), "## Training\n", *told]
     (ROOT / "MODELS.md").write_text("\n".join(parts))

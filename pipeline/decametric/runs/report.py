@@ -97,7 +97,9 @@ class Report:
 
     def __str__(self) -> str:
         """The table and the summary as text."""
-        lines = ["  ".join(map(str, row)) for row in (HEADER, *self.rows())]
+        table = [[str(cell) for cell in row] for row in (HEADER, *self.rows())]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
         return "\n".join([*lines, self.summary])
 
     def as_json(self) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def valid(dataset: xr.Dataset, scl: Iterable[int] = CLEAR) -> xr.DataArray:
     [False, True, False, True]
     """
     if "SCL" not in dataset:
-        message = "The dataset has no SCL; only scenes of level L2A carry a classification."
+        message = (
+            "The dataset has no SCL; name it among the bands of a scene of level L2A, which alone "
+            "has a classification."
+        )
         raise UsageError(message)
     return dataset["SCL"].isin(list(scl))

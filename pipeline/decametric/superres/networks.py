@@ -10,6 +10,7 @@ This module imports Keras when it is imported; nothing light may import it at it
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ def _quiet() -> Iterator[None]:
         os.close(kept)
         os.close(nothing)
 
+
+# In notebooks TensorFlow would tell on standard output how often it traced a function.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 with _quiet():
     import keras
