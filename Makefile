@@ -16,8 +16,9 @@ help:  ## list what can be made
 demo: $(STAMP)  ## make a synthetic scene, sharpen it, score it, draw it (in ./demo)
 	$(BIN)/decametric demo -o demo
 
+# Two at a time, a file at a time, in the order of the files: most tests use one core.
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP)  ## measure speed and memory, write BENCHMARKS.md
 	$(BIN)/python -m tests.benchmarks

@@ -58,7 +58,7 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     nowhere = "http://127.0.0.1:9"
     client.execute(
         env={
-            **os.environ,
+            **{key: value for key, value in os.environ.items() if key != "MPLBACKEND"},
             "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "pipeline")]),
             "TMPDIR": str(folder),
             "DASK_LOGGING__DISTRIBUTED": "error",  # a busy machine is slow to end its workers

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
+import signal
 from dataclasses import replace
 
 import keras
@@ -221,3 +223,18 @@ def test_what_cannot_be_trained_is_said(patch_sets, tmp_path):
         run(patch_sets, tmp_path, replace(SHORT, network="unet"))
     with pytest.raises(UsageError, match="batch=0 must be above 0"):
         replace(SHORT, batch=0)
+
+
+def test_an_interrupt_that_a_library_swallows_stops_after_the_epoch(patch_sets, tmp_path):
+    def swallow(_epoch):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(patch_sets, tmp_path, SHORT, tell=swallow)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(State.load(tmp_path / "run" / "state.npz").history) == 1

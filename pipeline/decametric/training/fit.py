@@ -26,6 +26,7 @@ from decametric.training.history import (
     to_tensorboard,
     write_log,
 )
+from decametric.training.interrupts import remembered
 from decametric.training.losses import masked_loss
 from decametric.training.state import State
 from decametric.training.validation import validate
@@ -84,10 +85,13 @@ def train(
         run.restore()
     else:
         run.start()
-    while not run.finished:
-        epoch = run.epoch()
-        if tell is not None:
-            tell(epoch)
+    with remembered() as interrupted:
+        while not run.finished:
+            epoch = run.epoch()
+            if tell is not None:
+                tell(epoch)
+            if interrupted.is_set():
+                raise KeyboardInterrupt
     return run.save_bundle()
 
 
