@@ -404,5 +404,5 @@ def list_predictors() -> dict[str, str]:
     for folder in sorted(SHIPPED.glob("*/")):
         cards = [read_card(bundle) for bundle in sorted(folder.glob("[26]x"))]
         ratios = " and ".join(f"{card.ratio}x" for card in cards)
-        known[folder.name] = f"{cards[0].name}, {ratios}, for {cards[0].level}"
+        known[folder.name] = f"our networks, {ratios}, for {cards[0].level}"
     return known
