@@ -16,6 +16,7 @@ import xarray as xr
 
 from decametric.bands import BANDS, SHARPENED, group
 from decametric.evaluation.assess import assess
+from decametric.evaluation.pictures import FALSE_COLOUR
 from decametric.evaluation.report import rows
 from decametric.evaluation.tables import MEAN
 from decametric.runs.scene import Order
@@ -35,9 +36,6 @@ BASELINE = "bicubic"
 """What the result is compared with."""
 
 TRUE_COLOUR = ("B04", "B03", "B02")
-FALSE_COLOUR = ("B12", "B8A", "B05")
-"""Three bands that are recorded at 20 m, so that the picture shows nothing but sharpened ones."""
-
 BRIGHTEST = {"B02": 0.28, "B03": 0.28, "B04": 0.28, "B05": 0.32, "B8A": 0.55, "B12": 0.42}
 """Reflectance that is drawn at full brightness."""
 
