@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,6 +43,11 @@ METRICS = ("rmse", "psnr", "ssim", "fsim", "issm", "sre", "sam", "uiq")
 DN = 10_000
 DSEN2_COST = {2: 3_575_808, 6: 3_571_200}
 """Operations of DSen2 for a 10 m pixel (`decametric.superres.architecture`)."""
+
+LIMITS = (
+    "Trained on few, small scenes, mostly towns and mostly L1C; little vegetation, no snow. See "
+    "MODELS.md for every band of scenes of other kinds."
+)
 
 HEAD = """\
 # Models
@@ -152,9 +158,10 @@ def weights(bundle: Path) -> int:
 def protocol(bundle: Path) -> list[str]:
     """How a network was trained, as its card tells."""
     card = read_card(bundle)
-    facts: dict[str, Any] = json.loads(card.training)
-    items = facts.pop("items")
-    settings = ", ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+    items = card.training["items"]
+    told = [f"{key} {value}" for key, value in card.training.items() if key != "items"]
+    settings = ", ".join(line for line in told if not line.endswith(" None"))
+    patches = {key: value for key, value in card.scores.items() if key != "items"}
     return [
         f"### {bundle.parent.name}, {card.ratio}x",
         "",
@@ -162,11 +169,25 @@ def protocol(bundle: Path) -> list[str]:
         "",
         f"Settings: {settings}.",
         "",
-        f"Chosen: `{card.scores}`",
+        f"Chosen: `{json.dumps(patches)}`",
         "",
         f"Licence: {card.licence}.",
         "",
     ]
+
+
+def into_cards(found: dict[str, xr.Dataset]) -> None:
+    """Tell every card the scores of its network, of bicubic interpolation and of the peers."""
+    for bundle in (bundle for preset in shipped() for bundle in preset.glob("[26]x")):
+        card = read_card(bundle)
+        told: dict[str, dict[str, dict[str, float]]] = {}
+        for item, scores in found.items():
+            for ratio, name, here in pairs(scores):
+                if ratio == card.ratio and bundle.parent.name in scores.predictor.values:
+                    errors = here["rmse"].sel(band=list(card.bands_out)).values * DN
+                    row = dict(zip(card.bands_out, errors.round(1).tolist(), strict=True))
+                    told.setdefault(item, {})[name] = row
+        replace(card, scores=card.scores | {"items": told}, limits=LIMITS).save(bundle)
 
 
 def main() -> None:
@@ -180,6 +201,7 @@ def main() -> None:
     for item in items:
         found[item.id] = scored(item, [*shipped(), *given.peers])
         print("\n".join(lines(item.id, found[item.id])), file=sys.stderr, flush=True)
+    into_cards(found)
     told = [line for path in shipped() for b in sorted(path.glob("[26]x")) for line in protocol(b)]
     parts = [HEAD, "## Networks\n", *cards(shipped()), "\n## Scores\n", *table(found)]
     parts += ["\n## RMSE of each band, in digital numbers\n", *band_table(found)]

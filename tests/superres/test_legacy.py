@@ -73,7 +73,7 @@ def test_an_imported_file_gives_the_numbers_of_its_network(kind, ratio, nested, 
     (card,) = import_preset([file], tmp_path / "mine", level="L2A")
     assert card == read_card(tmp_path / "mine" / f"{ratio}x")
     assert (card.name, card.level, card.ratio) == (f"mine-{ratio}x", "L2A", ratio)
-    assert card.training == "imported from old.hdf5"
+    assert card.training == {"imported_from": "old.hdf5"}
     predictor = load_predictor(tmp_path / "mine", consistency=False)
     # The same network in a bundle of its own.
     from decametric.superres.presets import KerasPredictor, save_bundle

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -28,7 +26,7 @@ def test_a_card_tells_where_a_network_comes_from(bundle):
     assert card.name == f"{bundle.parent.name}-{card.ratio}x"
     assert bundle.name == f"{card.ratio}x"
     assert bundle.parent.name.endswith(card.level.lower())
-    trained, chosen = set(json.loads(card.training)["items"]), json.loads(card.scores)
+    trained, chosen = set(card.training["items"]), card.scores
     assert trained
     assert not trained & set(chosen["validation"])
     assert all(chosen["rmse_dn"][band] < chosen["bicubic_dn"][band] / 2 for band in card.bands_out)

@@ -60,7 +60,8 @@ def as_stored(patches):
 
 
 @pytest.mark.parametrize(
-    "options", [{"orientations": True}, {"gain": 0.2, "brightness": 0.3, "offset": 0.05}]
+    "options",
+    [{"orientations": True}, {"gain": 0.2, "brightness": 0.3, "offset": 0.05}, {"foreign": 1.0}],
 )
 def test_augmented_inputs_are_still_the_degraded_target(options):
     config = TrainConfig(ratio=2, level="L1C", **{"orientations": False, **options})
@@ -79,6 +80,21 @@ def test_all_eight_orientations_come_and_are_the_same_for_every_array():
     config = TrainConfig(ratio=2, level="L1C")
     made = augmented(as_stored(patches), config, np.random.default_rng(0))
     np.testing.assert_array_equal(made["b10"][:, 0], made["target"][:, 0])
+
+
+def test_foreign_spectra_turn_every_second_band_over_in_their_share_of_the_patches():
+    patches = pairs(count=400)
+    config = TrainConfig(ratio=2, level="L1C", foreign=0.25, orientations=False)
+    made = augmented(as_stored(patches), config, np.random.default_rng(0))
+    before, after = (reflectance(as_stored(patches))["target"], made["target"])
+    changed = np.abs(after - before).max(axis=(1, 2, 3)) > 0.001
+    assert 0.15 < changed.mean() < 0.35
+    before, after = (
+        each[changed] - each[changed].mean((2, 3), keepdims=True) for each in (before, after)
+    )
+    slope = (before * after).sum((2, 3)) / (before**2).sum((2, 3))
+    assert 0.4 < (slope < 0).mean() < 0.6
+    assert 0.4 < np.log(np.abs(slope)).std() < 0.6
 
 
 def test_unknown_stays_unknown():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import shutil
 import signal
 from dataclasses import replace
@@ -18,7 +17,7 @@ from decametric.degradation import degrade
 from decametric.errors import UsageError
 from decametric.scenes.reader import load
 from decametric.superres.inference import sharpen
-from decametric.superres.presets import load_predictor
+from decametric.superres.presets import load_predictor, read_card
 from decametric.training import fit
 from decametric.training.compact import compact
 from decametric.training.config import TrainConfig
@@ -72,12 +71,12 @@ def test_the_bundle_predicts_as_well_as_the_log_says(trained, places):
 
 def test_the_card_tells_every_number(trained, places):
     _, card, epochs = trained
-    told = json.loads(card.training)
+    told = card.training
     assert {key: told[key] for key in ("batch", "epochs", "brightness", "seed")} == {
         "batch": 8, "epochs": 12, "brightness": 0.1, "seed": 0,
     }  # fmt: skip
     assert told["items"] == sorted(item.id for item in places[0])
-    scores = json.loads(card.scores)
+    scores = card.scores
     assert scores["validation"] == [places[1][0].id]
     assert scores["rmse_dn"] == min(epochs, key=lambda epoch: epoch.rmse).bands
     assert "Copernicus" in card.licence
@@ -141,7 +140,9 @@ def test_fine_tuning_starts_from_the_bundle(trained, patch_sets, tmp_path):
     folder, _, epochs = trained
     gentle = replace(TINY, epochs=1, steps=1, learning_rate=1e-6)
     card = run(patch_sets, tmp_path / "tuned", gentle, fine_tune=folder / "2x")
-    tuned = json.loads(card.scores)["rmse_dn"]
+    start = read_card(folder / "2x")
+    assert card.training["start"] == f"{start.name} {start.sha256[:12]}"
+    tuned = card.scores["rmse_dn"]
     best = min(epochs, key=lambda epoch: epoch.rmse)
     for band, rmse in best.bands.items():
         assert tuned[band] == pytest.approx(rmse, rel=1e-2)
@@ -170,7 +171,7 @@ def test_low_precision_trains_float32_weights(patch_sets, tmp_path):
     model = keras.models.load_model(tmp_path / "2x" / "network.keras")
     assert {weight.dtype for weight in model.weights} == {"float32"}
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-    assert json.loads(card.scores)["rmse_dn"]["B05"] < 1e4
+    assert card.scores["rmse_dn"]["B05"] < 1e4
 
 
 def test_compact_bundles_are_half_as_large_and_predict_the_same(trained, tmp_path):

@@ -67,7 +67,7 @@ def import_preset(files: Sequence[str | Path], folder: str | Path, *, level: str
             name=f"{name}-{ratio}x",
             ratio=ratio,
             level=level,
-            training=f"imported from {file.name}",
+            training={"imported_from": file.name},
             licence="that of the imported file",
         )
         for ratio, (file, model) in sorted(models.items())

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -86,12 +86,18 @@ class Card:
     """Digest of ``network.keras``."""
     degradation: str = "gaussian sigma 1/ratio, block mean"
     """Forward model of the training, which the consistency step projects with."""
-    training: str = ""
-    """What it was trained on, in words."""
-    scores: str = ""
-    """How good it is, and on what."""
+    training: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What it was trained on, and every number of the run."""
+    scores: dict[str, Any] = field(default_factory=dict, hash=False)
+    """How good it is, and on what: root mean square errors in digital numbers."""
+    limits: str = ""
+    """Where it should not be trusted."""
     licence: str = ""
     """Licence of the weights."""
+
+    def save(self, folder: Path) -> None:
+        """Write it into the folder of its bundle."""
+        (folder / "card.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
 @dataclass(frozen=True, repr=False)
@@ -242,7 +248,13 @@ def network_halo(radius: int, ratio: int) -> int:
 
 
 def save_bundle(
-    model: keras.Model, folder: Path, *, name: str, ratio: int, level: str, **facts: str
+    model: keras.Model,
+    folder: Path,
+    *,
+    name: str,
+    ratio: int,
+    level: str,
+    **facts: Any,  # noqa: ANN401  (fields of Card)
 ) -> Card:
     """Write a network and its card.
 
@@ -254,8 +266,8 @@ def save_bundle(
         Folder of the bundle; made if need be.
     name, ratio, level : str, int, str
         See `Card`.
-    **facts : str
-        Further fields of the card: ``training``, ``scores``, ``licence``.
+    **facts
+        Further fields of the card: ``training``, ``scores``, ``limits``, ``licence``.
     """
     if level not in ("L1C", "L2A"):
         message = f"level={level!r} is not a level; use L1C or L2A."
@@ -277,7 +289,7 @@ def save_bundle(
         sha256=digest(file),
         **facts,
     )
-    (folder / "card.json").write_text(json.dumps(asdict(card), indent=2) + "\n")
+    card.save(folder)
     return card
 
 

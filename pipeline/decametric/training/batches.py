@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SCALING = 0.2
 """Reflectance that becomes 1 for the network, as in the DSen2 family."""
 
+FOREIGN_GAIN = 0.5
+"""Standard deviation of the logarithm of the factors of `TrainConfig.foreign`."""
+
 POOL = 16
 """Chunks that are mixed at a time: memory grows with it, not with the patch set."""
 
@@ -125,16 +128,30 @@ def augmented(patches: Patches, config: TrainConfig, rng: np.random.Generator) -
             name: np.stack([_turned(each, kind) for each, kind in zip(array, kinds, strict=True)])
             for name, array in result.items()
         }
-    if config.gain or config.brightness or config.offset:
-        coarsest = [name for name in result if name != "target"][-1]
-        shared = rng.normal(0, config.brightness, (count, 1, 1, 1))
-        for name in [name for name in result if name != "target"]:
-            shape = (count, result[name].shape[1], 1, 1)
-            gain = np.exp(shared + rng.normal(0, config.gain, shape)).astype(np.float32)
-            offset = rng.uniform(-config.offset, config.offset, shape).astype(np.float32)
-            result[name] = result[name] * gain + offset
-            if name == coarsest:
-                result["target"] = result["target"] * gain + offset
+    spectral = config.gain or config.brightness or config.offset or config.foreign
+    return _recoloured(result, config, rng) if spectral else result
+
+
+def _recoloured(patches: Patches, config: TrainConfig, rng: np.random.Generator) -> Patches:
+    """Every band of every patch with a factor and an offset, the target with those of its input."""
+    result = dict(patches)
+    coarsest = [name for name in patches if name != "target"][-1]
+    count = len(patches["target"])
+    shared = rng.normal(0, config.brightness, (count, 1, 1, 1))
+    foreign = rng.random((count, 1, 1, 1)) < config.foreign
+    for name in [name for name in patches if name != "target"]:
+        bands = patches[name]
+        shape = (count, bands.shape[1], 1, 1)
+        spread = np.where(foreign, FOREIGN_GAIN, config.gain)
+        gain = np.exp(shared + spread * rng.normal(0, 1, shape))
+        offset = rng.uniform(-config.offset, config.offset, shape)
+        negative = foreign & (rng.random(shape) < 0.5)  # noqa: PLR2004  (every second one)
+        middle = np.median(bands, axis=(2, 3), keepdims=True)
+        offset = (offset + gain * np.where(negative, 2 * middle, 0)).astype(np.float32)
+        gain = np.where(negative, -gain, gain).astype(np.float32)
+        result[name] = bands * gain + offset
+        if name == coarsest:
+            result["target"] = patches["target"] * gain + offset
     return result
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +43,7 @@ def compact(bundle: Path) -> Card:
             target.writestr(entry, source.read(entry), zipfile.ZIP_DEFLATED, compresslevel=9)
     loose.unlink()
     card = replace(read_card(bundle), sha256=digest(file))
-    (bundle / "card.json").write_text(json.dumps(asdict(card), indent=2) + "\n")
+    card.save(bundle)
     return card
 
 

@@ -99,6 +99,10 @@ class TrainConfig:
     """The same for one factor that all bands of a patch share."""
     offset: float = 0.0
     """Largest random reflectance that is added to each band of a patch."""
+    foreign: float = 0.0
+    """Share of patches that get spectra of no known land cover: each band has another factor
+    (logarithm with a standard deviation of 0.5), and every second one becomes its negative, about
+    its median. How the bands belong together must then be found in the patch itself."""
 
     patience: int | None = None
     """Stop after so many epochs without progress; None: never."""

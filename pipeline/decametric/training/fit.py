@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from decametric.errors import UsageError
 from decametric.superres import networks  # first: it keeps TensorFlow quiet
@@ -103,6 +103,7 @@ class _Run:
     ) -> None:
         self.output, self.folder = output, output / "run"
         self.patches, self.validation, self.config = patches, validation, config
+        self.origin: str | None = None
         self.history: list[Epoch] = []
         self.best: list[Any] = []
         for part in (patches, validation):
@@ -120,7 +121,10 @@ class _Run:
         config = self.config
         keras.utils.set_random_seed(config.seed)
         _distribute()
-        self.model = _network(config) if fine_tune is None else _opened(Path(fine_tune), config)
+        if fine_tune is None:
+            self.model = _network(config)
+        else:
+            self.model, self.origin = _opened(Path(fine_tune), config)
         self.twin = networks.with_precision(self.model, config.precision)
         self.twin.compile(
             optimizer=_optimizer(config, self.steps),
@@ -136,8 +140,8 @@ class _Run:
     def settings(self) -> dict[str, Any]:
         """What must be the same for a run to go on, as JSON knows it."""
         sides = {"patches": self.patches.items, "validation": self.validation.items}
-        settings: dict[str, Any] = json.loads(json.dumps({"config": asdict(self.config), **sides}))
-        return settings
+        settings = {"config": asdict(self.config), **sides, "start": self.origin}
+        return cast("dict[str, Any]", json.loads(json.dumps(settings)))
 
     def start(self) -> None:
         """Begin: remember the settings."""
@@ -187,8 +191,8 @@ class _Run:
             name=self.config.bundle_name,
             ratio=self.config.ratio,
             level=self.config.level,
-            training=json.dumps({"items": self.patches.items, **self.settings["config"]}),
-            scores=json.dumps(scores),
+            training={"items": self.patches.items, "start": self.origin, **self.settings["config"]},
+            scores=scores,
             licence="Apache-2.0; contains modified Copernicus Sentinel data",
         )
         return compact(self.output) if self.config.storage == "float16" else card
@@ -280,13 +284,14 @@ def _network(config: TrainConfig) -> keras.Model:
     return networks.NETWORKS[config.network](*BANDS_OF_RATIO[config.ratio], **given)
 
 
-def _opened(bundle: Path, config: TrainConfig) -> keras.Model:
-    """A copy of the network of a bundle."""
+def _opened(bundle: Path, config: TrainConfig) -> tuple[keras.Model, str]:
+    """A copy of the network of a bundle, and which it is."""
     card = read_card(bundle)
     if card.ratio != config.ratio:
         message = f"{bundle} has the ratio {card.ratio}, the training {config.ratio}."
         raise UsageError(message)
-    return _copy(open_network(bundle.resolve(), digest(bundle / "network.keras")))
+    sha256 = digest(bundle / "network.keras")
+    return _copy(open_network(bundle.resolve(), sha256)), f"{card.name} {sha256[:12]}"
 
 
 def _copy(model: keras.Model) -> keras.Model:
