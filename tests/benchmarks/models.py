@@ -23,6 +23,8 @@ from decametric.evaluation.assess import assess
 from decametric.scenes.items import level
 from decametric.scenes.reader import load
 from decametric.scenes.sources import read_items
+from decametric.superres import networks
+from decametric.superres.architecture import flops_per_pixel
 from decametric.superres.presets import (
     BANDS_OF_RATIO,
     SHIPPED,
@@ -41,8 +43,6 @@ ROOT = Path(__file__).parents[2]
 SPLITS = ("validation", "test")
 METRICS = ("rmse", "psnr", "ssim", "fsim", "issm", "sre", "sam", "uiq")
 DN = 10_000
-DSEN2_COST = {2: 3_575_808, 6: 3_571_200}
-"""Operations of DSen2 for a 10 m pixel (`decametric.superres.architecture`)."""
 
 LIMITS = (
     "Trained on few, small scenes, mostly towns and mostly L1C; little vegetation, no snow. See "
@@ -140,12 +140,18 @@ def cards(presets: list[Path]) -> list[str]:
     for bundle in (bundle for preset in presets for bundle in sorted(preset.glob("[26]x"))):
         card = read_card(bundle)
         predictor = KerasPredictor(bundle, card)
-        share = predictor.flops / DSEN2_COST[card.ratio]
+        share = predictor.flops / dsen2_cost(card.ratio)
         rows.append(
             f"| {bundle.parent.name} | {card.ratio}x | {card.level} | {weights(bundle):,} | "
             f"{predictor.flops:,} | {share:.2f} | {card.halo} | {card.sha256[:12]} |"
         )
     return rows
+
+
+def dsen2_cost(ratio: int) -> int:
+    """Operations of DSen2 for a 10 m pixel."""
+    network = networks.dsen2(*BANDS_OF_RATIO[ratio])
+    return flops_per_pixel(json.loads(network.to_json()))
 
 
 def weights(bundle: Path) -> int:

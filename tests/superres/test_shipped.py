@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.benchmarks.models import dsen2_cost
 
 import decametric as dm
 from decametric.bands import SHARPENED
@@ -11,8 +12,6 @@ from decametric.scenes.sources import read_items
 from decametric.superres.presets import DEFAULT_PRESETS, SHIPPED, KerasPredictor, read_card
 
 BUNDLES = sorted(SHIPPED.glob("*/[26]x"))
-DSEN2_COST = {2: 3_575_808, 6: 3_571_200}
-"""Operations of DSen2 for a 10 m pixel."""
 
 
 def test_there_is_a_default_for_each_level_and_all_of_them_are_small():
@@ -36,7 +35,7 @@ def test_a_card_tells_where_a_network_comes_from(bundle):
 @pytest.mark.parametrize("bundle", [b for b in BUNDLES if b.parent.name.startswith("fast")])
 def test_fast_costs_less_than_a_third_of_dsen2(bundle):
     card = read_card(bundle)
-    assert KerasPredictor(bundle, card).flops < 0.3 * DSEN2_COST[card.ratio]
+    assert KerasPredictor(bundle, card).flops < 0.3 * dsen2_cost(card.ratio)
 
 
 def test_a_real_scene_beats_the_published_network_and_halves_bicubic(shared_data):

@@ -19,6 +19,25 @@ from decametric.training.places import tile_centre
 SHIPPED = sorted(file.stem for file in recipes.RECIPES.glob("*.toml"))
 TINY = TrainConfig(ratio=2, level="L1C", network="fast", blocks=1, features=4, batch=8, epochs=1)
 
+FIRST = """
+name = "beginner"
+ratio = 2
+level = "L1C"
+network = "fast"
+blocks = 1
+features = 4
+batch = 8
+epochs = 3
+
+[sampling]
+size = 24
+count = 8
+
+[choosing]
+size = 24
+count = 4
+"""
+
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_recipes_are_what_their_names_say(name):
@@ -54,6 +73,28 @@ def test_a_recipe_is_followed_to_a_bundle(places, tmp_path):
     assert card == read_card(tmp_path / "2x")
     tuned = replace(recipe, config=replace(TINY, seed=1))
     recipes.follow(tuned, places[0], places[1], tmp_path / "tuned", fine_tune=tmp_path)
+
+
+def test_a_recipe_may_start_from_another_which_is_followed_once(places, tmp_path):
+    first = tmp_path / "first.toml"
+    first.write_text(FIRST)
+    small = Sampling(size=24, count=8)
+    recipe = Recipe(
+        config=replace(TINY, epochs=2), start=str(first), sampling=small, choosing=small
+    )
+    told = []
+    assert recipes.epochs(recipe, tmp_path / "2x") == 5
+    card = recipes.follow(
+        recipe, *places, tmp_path / "2x", tell=lambda epoch: told.append(epoch.epoch)
+    )
+    start = read_card(tmp_path / "2x" / "run" / "start")
+    assert told == [1, 2, 3, 1, 2]
+    assert start.training["start"] is None
+    assert card.training["start"] == f"beginner {start.sha256[:12]}"
+    assert recipes.epochs(recipe, tmp_path / "2x") == 2
+    recipes.follow(recipe, *places, tmp_path / "2x", resume=True, tell=told.append)
+    assert len(told) == 5
+    assert recipes.plan(recipe, *places)["start"] == str(first)
 
 
 def test_bundles_are_found_by_name_folder_or_preset(tmp_path):

@@ -81,19 +81,23 @@ def train(
         else:
             console.show_table(("what", "value"), recipes.rows(plan))
         return
-    epochs = [0]
+    total = recipe.config.epochs if fine_tune else recipes.epochs(recipe, output)
+    before, last = 0, 0  # epochs of the recipe that it starts from, and of the present one
 
     def tell(epoch: Any) -> None:  # noqa: ANN401  (its module is heavy)
-        epochs[0] = epoch.epoch
+        nonlocal before, last
+        before += last if epoch.epoch <= last else 0
+        last = epoch.epoch
         console.note(str(epoch))
 
     order: dict[str, Any] = {"resume": resume, "fine_tune": fine_tune, "tell": tell}
-    bar = console.progress_bar("train, epochs:", lambda: (epochs[0], recipe.config.epochs))
+    bar = console.progress_bar("train, epochs:", lambda: (before + last, total))
     try:
         with client(**where), bar:
             card = recipes.follow(recipe, scenes, held_out, output, **order)
     except KeyboardInterrupt:
-        begun = (Path(output) / "run" / "run.json").is_file()
+        folders = (Path(output) / "run", Path(output) / "run" / "start" / "run")
+        begun = any((folder / "run.json").is_file() for folder in folders)
         again = "with --resume to go on after its last epoch" if begun else "again to go on"
         console.note(f"Stopped; give the same command {again}.")
         sys.exit(console.INTERRUPTED)
@@ -138,7 +142,8 @@ def models_show(name: str, *, as_json: bool) -> None:
         console.show_json({**facts, "bundles": cards})
         return
     for card in cards or [{**facts, "about": "interpolation, no weights"}]:
-        console.show_table(("field", "value"), [(k, v) for k, v in card.items() if v != ""])
+        card.get("scores", {}).pop("items", None)  # long; in the JSON
+        console.show_table(("field", "value"), [(k, v) for k, v in card.items() if v])
 
 
 @models.command(

@@ -149,13 +149,15 @@ class Recipe:
     """Patches to choose on; table ``[choosing]``."""
     items: Selection = field(default_factory=Selection)
     """Which items; table ``[items]``."""
+    start: str | None = None
+    """Recipe, by name or file, that is followed first; its weights are the start of this one."""
 
 
 def read_recipe(path: str | Path, **overrides: Any) -> Recipe:  # noqa: ANN401
     """The recipe in a TOML file; fields of the run that are given here go first.
 
-    The file has the fields of `TrainConfig` at its top, and the tables ``[sampling]``,
-    ``[choosing]`` and ``[items]``.
+    The file has the fields of `TrainConfig` and ``start`` at its top, and the tables
+    ``[sampling]``, ``[choosing]`` and ``[items]``.
 
     Raises
     ------
@@ -172,7 +174,9 @@ def read_recipe(path: str | Path, **overrides: Any) -> Recipe:  # noqa: ANN401
         for name, kind in (("sampling", Sampling), ("choosing", Sampling), ("items", Selection))
         if name in values
     }
-    return Recipe(config=_filled(TrainConfig, values | overrides, str(path)), **parts)
+    start = values.pop("start", None)
+    config = _filled(TrainConfig, values | overrides, str(path))
+    return Recipe(config=config, start=start, **parts)
 
 
 def _filled(kind: type[Any], values: dict[str, Any], where: str) -> Any:  # noqa: ANN401

@@ -90,7 +90,8 @@ def follow(
     resume, tell
         As for `train`.
     fine_tune : str or path, optional
-        Name or folder of a preset, or folder of a bundle, whose weights are the start.
+        Name or folder of a preset, or folder of a bundle, whose weights are the start, whatever
+        the recipe names.
 
     Returns
     -------
@@ -103,6 +104,13 @@ def follow(
     folder, ratio = Path(output) / "run", recipe.config.ratio
     # Before the patches, which take long: a wrong bundle is found at once.
     start = None if fine_tune is None else bundle_of(fine_tune, ratio)
+    if start is None and recipe.start is not None:
+        start = folder / "start"
+        if not (start / "card.json").is_file():
+            first = open_recipe(recipe.start)
+            begun = resume and (start / "run" / "run.json").is_file()
+            follow(first, items, validation, start, resume=begun, tell=tell)
+        resume = resume and (folder / "run.json").is_file()
     patches = build_patches(training, folder / "training", ratio, recipe.sampling)
     held_out = build_patches(choosing, folder / "validation", ratio, recipe.choosing)
     return train(
@@ -114,6 +122,17 @@ def follow(
         fine_tune=start,
         tell=tell,
     )
+
+
+def epochs(recipe: Recipe, output: str | Path) -> int:
+    """Epochs that following a recipe takes at most, with those of the recipe that it starts from.
+
+    That one's do not count where its bundle lies below `output` already.
+    """
+    start = Path(output) / "run" / "start"
+    todo = recipe.start is not None and not (start / "card.json").is_file()
+    first = epochs(open_recipe(recipe.start), start) if todo else 0
+    return first + recipe.config.epochs
 
 
 def sides(
@@ -157,6 +176,7 @@ def plan(
         "validation": [item.id for item in choosing],
         "patches": sum(recipe.sampling.wanted(item.id, math.inf) for item in training),
         "patches_validation": sum(recipe.choosing.wanted(item.id, math.inf) for item in choosing),
+        "start": recipe.start,
         "config": asdict(recipe.config),
     }
 
