@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.benchmarks.models import dsen2_cost
 
 import decametric as dm
+from benchmarks.models import dsen2_cost
 from decametric.bands import SHARPENED
 from decametric.scenes.sources import read_items
 from decametric.superres.presets import DEFAULT_PRESETS, SHIPPED, KerasPredictor, read_card
