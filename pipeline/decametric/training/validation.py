@@ -43,7 +43,7 @@ def validate(
     for group, part in patches.chunks():
         some = reflectance(patches.read(group, part))
         measured = some[f"b{10 * ratio}"]
-        images = _sharpened(model, some, ratio), upsample(measured, ratio, "bicubic")
+        images = sharpened(model, some, ratio), upsample(measured, ratio, "bicubic")
         valid = np.isfinite(some["target"])
         known += valid.sum(axis=(0, 2, 3))
         for row, image in enumerate(images):
@@ -54,7 +54,7 @@ def validate(
     return network, bicubic
 
 
-def _sharpened(model: keras.Model, patches: Patches, ratio: int) -> Array:
+def sharpened(model: keras.Model, patches: Patches, ratio: int) -> Array:
     """What a predictor would return, (patch, band, y, x)."""
     inputs, _ = arrays(patches)
     output = np.asarray(networks.run(model, list(inputs)), np.float32)
