@@ -119,7 +119,7 @@ def test_a_run_whose_lease_was_taken_writes_no_more(store):
     def take(_band, _time, row, _col):
         if row == 1:
             for file in leases(store):
-                file.unlink()
+                file.unlink(missing_ok=True)  # two blocks of the row may come at once
 
     with pytest.raises(StoreError, match="taken over by another run; this one writes no more"):
         write(fakes.dataset(hook=take), store)
