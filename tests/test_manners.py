@@ -188,8 +188,9 @@ def test_ctrl_c_stops_training_after_its_last_epoch(tmp_path, terminal):
     shell.wait_for("epoch 2 ")
     shell.process.send_signal(signal.SIGINT)
     assert shell.end() == INTERRUPTED, shell.shown
-    assert shell.shown.rstrip().endswith(
-        "Stopped; give the same command with --resume to go on after its last epoch."
+    # Not always the last line: Python may tell of a read of Zarr that the signal broke off.
+    assert "Stopped; give the same command with --resume to go on after its last epoch." in (
+        shell.shown
     )
     assert "Traceback" not in shell.shown
     state = State.load(tmp_path / "out" / "run" / "state.npz")
