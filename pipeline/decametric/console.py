@@ -132,15 +132,16 @@ class Verbs(click.Group):
         words = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in words
         extra["standalone_mode"] = False
-        try:
-            with warnings.catch_warnings():
-                if not debug:
-                    _hush()
+        # Around the report too: what it lets go of (coroutines that a signal broke off) may warn.
+        with warnings.catch_warnings():
+            if not debug:
+                _hush()
+            try:
                 code = super().main(words, **extra)
-        except BaseException as error:  # noqa: BLE001  (this is the outermost frame)
-            if debug and not isinstance(error, (click.ClickException, SystemExit)):
-                traceback.print_exception(error)
-            code = _report(error)
+            except BaseException as error:  # noqa: BLE001  (this is the outermost frame)
+                if debug and not isinstance(error, (click.ClickException, SystemExit)):
+                    traceback.print_exception(error)
+                code = _report(error)
         sys.exit(code if isinstance(code, int) else 0)
 
 
