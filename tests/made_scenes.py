@@ -1,7 +1,8 @@
-"""Scenes and presets for the tests: small, of any shape, random, with gaps where wanted."""
+"""Scenes, presets and recipes for the tests: small, of any shape, random, with gaps if wanted."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import dask.array as da
@@ -113,3 +114,10 @@ def _edges(size: int, edge: int) -> tuple[int, ...]:
 def _touched() -> NDArray[np.float32]:
     message = "this band must not be read"
     raise AssertionError(message)
+
+
+def tiny_recipe(**settings: object) -> str:
+    """TOML of a training that takes seconds; `settings` go before its own."""
+    run = {"ratio": 2, "level": "L1C", "network": "fast", "blocks": 1, "features": 4, "batch": 8}
+    tables = "sampling = {size = 24, count = 8}\nchoosing = {size = 24, count = 4}\n"
+    return "".join(f"{k} = {json.dumps(v)}\n" for k, v in (run | settings).items()) + tables

@@ -20,6 +20,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
+import made_scenes as made
 from decametric import options
 from decametric.cli import cli
 from decametric.console import INTERRUPTED, Verbs
@@ -164,27 +165,13 @@ def test_ctrl_c_stops_sharpening_and_the_same_command_goes_on(catalog, tmp_path,
     assert xr.open_zarr(tmp_path / "o.zarr", group="33UUB").attrs["complete"]
 
 
-RECIPE = """
-ratio = 2
-level = "L1C"
-network = "fast"
-blocks = 1
-features = 4
-batch = 8
-epochs = 9999
-steps = 1
-sampling = {size = 24, count = 8}
-choosing = {size = 24, count = 4}
-"""
-
-
 def test_ctrl_c_stops_training_after_its_last_epoch(tmp_path, terminal):
     here = synthetic_scene(tmp_path / "here", size=120, dates=1, level="L1C")
     there = synthetic_scene(
         tmp_path / "there", size=120, dates=1, level="L1C", seed=5, tile="31TCJ",
         origin=(300000, 4900020), epsg=32631,
     )  # fmt: skip
-    (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "recipe.toml").write_text(made.tiny_recipe(epochs=9999, steps=1))
     words = ["train", here, "--validation", there, "--config", tmp_path / "recipe.toml"]
     shell = terminal(*words, "-o", tmp_path / "out")
     shell.wait_for("epoch 2 ")

@@ -7,28 +7,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
+import made_scenes as made
 from decametric.bands import BANDS_20M
 from decametric.cli import cli
 from decametric.superres.presets import load_predictor
-
-RECIPE = """
-ratio = 2
-level = "L1C"
-network = "fast"
-blocks = 1
-features = 4
-batch = 8
-epochs = 2
-steps = 1
-
-[sampling]
-size = 24
-count = 8
-
-[choosing]
-size = 24
-count = 4
-"""
 
 
 def run(*words):
@@ -48,7 +30,7 @@ def catalogs(places, tmp_path):
         file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
         files.append(file)
     recipe = tmp_path / "run.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(made.tiny_recipe(epochs=2, steps=1))
     return *files, recipe
 
 

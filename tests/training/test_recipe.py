@@ -7,6 +7,7 @@ from dataclasses import replace
 import pystac
 import pytest
 
+import made_scenes as made
 from decametric.errors import SceneError, UsageError
 from decametric.scenes.reader import TWELVE
 from decametric.scenes.sources import read_items
@@ -18,25 +19,6 @@ from decametric.training.places import tile_centre
 
 SHIPPED = sorted(file.stem for file in recipes.RECIPES.glob("*.toml"))
 TINY = TrainConfig(ratio=2, level="L1C", network="fast", blocks=1, features=4, batch=8, epochs=1)
-
-FIRST = """
-name = "beginner"
-ratio = 2
-level = "L1C"
-network = "fast"
-blocks = 1
-features = 4
-batch = 8
-epochs = 3
-
-[sampling]
-size = 24
-count = 8
-
-[choosing]
-size = 24
-count = 4
-"""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -77,7 +59,7 @@ def test_a_recipe_is_followed_to_a_bundle(places, tmp_path):
 
 def test_a_recipe_may_start_from_another_which_is_followed_once(places, tmp_path):
     first = tmp_path / "first.toml"
-    first.write_text(FIRST)
+    first.write_text(made.tiny_recipe(name="beginner", epochs=3))
     small = Sampling(size=24, count=8)
     recipe = Recipe(
         config=replace(TINY, epochs=2), start=str(first), sampling=small, choosing=small
