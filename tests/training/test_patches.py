@@ -13,6 +13,9 @@ import made_scenes as made
 from decametric.bands import NETWORK_BANDS
 from decametric.degradation import Degradation
 from decametric.errors import SceneError, UsageError
+from decametric.scenes.items import describe
+from decametric.scenes.sources import read_items
+from decametric.testing import synthetic_scene
 from decametric.training import patches
 from decametric.training.batches import PatchSet, reflectance
 from decametric.training.config import Sampling
@@ -108,6 +111,33 @@ def test_a_coarser_scene_is_degraded_before_it_is_cut():
     twice = patches._coarser(scene, 2)
     np.testing.assert_allclose(twice[20], Degradation(2).forward(scene[20]), atol=1e-6)
     assert {res: bands.shape[1] * res for res, bands in twice.items()} == dict.fromkeys(scene, 1440)
+
+
+@pytest.mark.parametrize(("level", "share"), [("L1C", 1 / 3), ("L2A", 1)])
+def test_b09_of_the_other_level_is_brought_to_this_one(places, tmp_path, level, share):
+    surface = read_items(synthetic_scene(tmp_path / "scene", size=240, dates=1, level="L2A"))
+    items = [places[0][0], surface[0]]
+    sampling = Sampling(size=12, count=4)
+    kept, brought = (
+        PatchSet(patches.build_patches(items, tmp_path / str(each.as_level), 6, each))
+        for each in (sampling, replace(sampling, as_level=level))
+    )
+    factors = {describe(item).level: factor(item, share) for item in items} | {level: 1}
+    assert max(abs(each - 1) for each in factors.values()) > 0.01
+    for before, after in zip(kept.groups, brought.groups, strict=True):
+        its = factors.pop(before.attrs["level"])
+        for name in ("b60", "target"):
+            own, found = (reflectance({name: group[name][:]})[name] for group in (before, after))
+            np.testing.assert_array_equal(found[:, 0], own[:, 0])
+            np.testing.assert_allclose(found[:, 1], its * own[:, 1], atol=(1 + its) * HALF_STEP)
+    assert not factors
+
+
+def factor(item, share):
+    """What makes B09 of an item `share` of its B8A."""
+    bands = patches.read_bands(item)
+    b8a, b09 = NETWORK_BANDS[20].index("B8A"), NETWORK_BANDS[60].index("B09")
+    return share * np.nanmedian(bands[20][b8a]) / np.nanmedian(bands[60][b09])
 
 
 def test_a_scene_smaller_than_a_patch_gives_none():

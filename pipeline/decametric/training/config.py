@@ -32,6 +32,9 @@ class Sampling:
     """Patches with a smaller share of target pixels that may be learned from are rejected."""
     max_cloud: float = 0.5
     """Patches with a larger share of cloud are rejected; see `decametric.training.patches`."""
+    as_level: Literal["L1C", "L2A"] | None = None
+    """B09 of scenes of another level is made as bright as at this one, so that a network learns
+    from both: at the top of the atmosphere water vapour leaves about a third of it."""
     seed: int = 0
     """Seed of the positions."""
 

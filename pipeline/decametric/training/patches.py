@@ -55,6 +55,10 @@ TRIES = 20
 CLOUD_BLUE, CLOUD_SWIR = 0.3, 0.2
 """A pixel counts as cloud where B02 and B11 are brighter than this; snow is dark in B11."""
 
+B09_BESIDE_B8A = {"L1C": 1 / 3, "L2A": 1.0}
+"""Median of B09 as a share of that of B8A: at the top of the atmosphere the middle of 26 scenes
+(0.14 to 0.50), at the surface what the correction for water vapour aims at."""
+
 LICENCE = "contains modified Copernicus Sentinel data"
 
 Bands = dict[int, "Array"]
@@ -115,13 +119,14 @@ def _item_patches(item: pystac.Item, store: Path, ratio: int, sampling: Sampling
         return int(known["count"])
     # The identifier takes part in the seed: every item has positions of its own.
     rng = np.random.default_rng([sampling.seed, *item.id.encode()])
-    bands = read_bands(item)
+    bands, info = read_bands(item), describe(item)
+    if sampling.as_level not in (None, info.level):
+        bands = at_level(bands, sampling.as_level)
     wanted = sampling.wanted(item.id, np.isfinite(bands[10 * ratio][0]).sum())
     found = list(_draw(bands, ratio, sampling, wanted, rng))
     root = zarr.open_group(folder, mode="w")
     if found:
         _write(root, found)
-    info = describe(item)
     root.attrs.update(
         item=item.id, level=info.level, tile=info.tile, ratio=ratio, licence=LICENCE,
         bands={str(res): NETWORK_BANDS[res] for res in _resolutions(ratio)},
@@ -150,6 +155,15 @@ def read_bands(item: pystac.Item) -> Bands:
 def _read(array: da.Array) -> Array:
     """The values of one band; in this task, not on the cluster that it may run on."""
     return np.asarray(array.compute(scheduler="synchronous"))
+
+
+def at_level(bands: Bands, level: str) -> Bands:
+    """B09 as bright beside B8A, which water vapour does not absorb, as it is at `level`."""
+    b8a, b09 = NETWORK_BANDS[20].index("B8A"), NETWORK_BANDS[60].index("B09")
+    medians = np.nanmedian(bands[20][b8a]), np.nanmedian(bands[60][b09])
+    factors = np.ones((len(NETWORK_BANDS[60]), 1, 1), np.float32)
+    factors[b09] = B09_BESIDE_B8A[level] * medians[0] / medians[1]
+    return bands | {60: bands[60] * factors}
 
 
 def _write(root: zarr.Group, found: list[dict[str, NDArray[Any]]]) -> None:
