@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pystac
 import pytest
@@ -77,6 +78,26 @@ def test_a_recipe_may_start_from_another_which_is_followed_once(places, tmp_path
     recipes.follow(recipe, *places, tmp_path / "2x", resume=True, tell=told.append)
     assert len(told) == 5
     assert recipes.plan(recipe, *places)["start"] == str(first)
+
+
+def test_a_chain_that_was_stopped_in_its_first_recipe_goes_on_there(places, tmp_path):
+    files = [tmp_path / f"{n}.toml" for n in range(3)]
+    files[0].write_text(made.tiny_recipe(epochs=3, steps=1))
+    for before, file in pairwise(files):
+        file.write_text(made.tiny_recipe(start=str(before), epochs=1, steps=1))
+    recipe, told = read_recipe(files[-1]), []
+
+    def stop(epoch):
+        told.append(epoch.epoch)
+        if told == [1, 2]:
+            raise KeyboardInterrupt
+
+    assert not recipes.begun(tmp_path / "2x")
+    with pytest.raises(KeyboardInterrupt):
+        recipes.follow(recipe, *places, tmp_path / "2x", tell=stop)
+    assert recipes.begun(tmp_path / "2x")
+    recipes.follow(recipe, *places, tmp_path / "2x", resume=True, tell=stop)
+    assert told == [1, 2, 3, 1, 1]
 
 
 def test_bundles_are_found_by_name_folder_or_preset(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -96,8 +95,7 @@ def train(
         with client(**where), bar:
             card = recipes.follow(recipe, scenes, held_out, output, **order)
     except KeyboardInterrupt:
-        folders = (Path(output) / "run", Path(output) / "run" / "start" / "run")
-        begun = any((folder / "run.json").is_file() for folder in folders)
+        begun = recipes.begun(output)
         again = "with --resume to go on after its last epoch" if begun else "again to go on"
         console.note(f"Stopped; give the same command {again}.")
         sys.exit(console.INTERRUPTED)

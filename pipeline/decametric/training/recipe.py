@@ -108,8 +108,7 @@ def follow(
         start = folder / "start"
         if not (start / "card.json").is_file():
             first = open_recipe(recipe.start)
-            begun = resume and (start / "run" / "run.json").is_file()
-            follow(first, items, validation, start, resume=begun, tell=tell)
+            follow(first, items, validation, start, resume=resume and begun(start), tell=tell)
         resume = resume and (folder / "run.json").is_file()
     patches = build_patches(training, folder / "training", ratio, recipe.sampling)
     held_out = build_patches(choosing, folder / "validation", ratio, recipe.choosing)
@@ -121,6 +120,14 @@ def follow(
         resume=resume,
         fine_tune=start,
         tell=tell,
+    )
+
+
+def begun(output: str | Path) -> bool:
+    """Whether a training left its state below `output`, or one that it starts from did."""
+    folder = Path(output) / "run"
+    return (folder / "run.json").is_file() or (
+        (folder / "start").is_dir() and begun(folder / "start")
     )
 
 
