@@ -76,6 +76,9 @@ def test_the_card_tells_every_number(trained, places):
         "batch": 8, "epochs": 12, "brightness": 0.1, "seed": 0,
     }  # fmt: skip
     assert told["items"] == sorted(item.id for item in places[0])
+    assert {key: told["patches"][key] for key in ("ratio", "size", "count")} == {
+        "ratio": 2, "size": 24, "count": 48,
+    }  # fmt: skip
     scores = card.scores
     assert scores["validation"] == [places[1][0].id]
     assert scores["rmse_dn"] == min(epochs, key=lambda epoch: epoch.rmse).bands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -64,6 +65,12 @@ class PatchSet:
     def items(self) -> list[str]:
         """Identifiers of the items."""
         return [str(group.attrs["item"]) for group in self.groups]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it was cut: the ratio and a `Sampling`, the same for all items."""
+        done = json.loads(min(self.path.glob("*/done.json")).read_text())
+        return cast("dict[str, Any]", done["settings"])
 
     def chunks(self) -> list[tuple[zarr.Group, slice]]:
         """Every chunk of every item."""

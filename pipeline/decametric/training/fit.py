@@ -191,7 +191,12 @@ class _Run:
             name=self.config.bundle_name,
             ratio=self.config.ratio,
             level=self.config.level,
-            training={"items": self.patches.items, "start": self.origin, **self.settings["config"]},
+            training={
+                "items": self.patches.items,
+                "patches": self.patches.settings,
+                "start": self.origin,
+                **self.settings["config"],
+            },
             scores=scores,
             licence="Apache-2.0; contains modified Copernicus Sentinel data",
         )
