@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from decametric.bands import RESOLUTIONS
+from decametric.bands import NETWORK_BANDS, RESOLUTIONS
 from decametric.errors import DecametricError
 from decametric.store.packing import PACKING
 from decametric.superres.predictor import upsample
@@ -32,6 +32,9 @@ SCALING = 0.2
 
 FOREIGN_GAIN = 0.5
 """Standard deviation of the logarithm of the factors of `TrainConfig.foreign`."""
+
+B09 = NETWORK_BANDS[60].index("B09")
+"""Its place among the bands of 60 m."""
 
 POOL = 16
 """Chunks that are mixed at a time: memory grows with it, not with the patch set."""
@@ -135,8 +138,8 @@ def augmented(patches: Patches, config: TrainConfig, rng: np.random.Generator) -
             name: np.stack([_turned(each, kind) for each, kind in zip(array, kinds, strict=True)])
             for name, array in result.items()
         }
-    spectral = config.gain or config.brightness or config.offset or config.foreign
-    return _recoloured(result, config, rng) if spectral else result
+    changes = (config.gain, config.brightness, config.offset, config.vapour, config.foreign)
+    return _recoloured(result, config, rng) if any(changes) else result
 
 
 def _recoloured(patches: Patches, config: TrainConfig, rng: np.random.Generator) -> Patches:
@@ -151,6 +154,8 @@ def _recoloured(patches: Patches, config: TrainConfig, rng: np.random.Generator)
         shape = (count, bands.shape[1], 1, 1)
         spread = np.where(foreign, FOREIGN_GAIN, config.gain)
         gain = np.exp(shared + spread * rng.normal(0, 1, shape))
+        if name == "b60" and config.vapour:
+            gain[:, B09] *= np.exp(rng.normal(0, config.vapour, (count, 1, 1)))
         offset = rng.uniform(-config.offset, config.offset, shape)
         negative = foreign & (rng.random(shape) < 0.5)  # noqa: PLR2004  (every second one)
         middle = np.median(bands, axis=(2, 3), keepdims=True)

@@ -102,6 +102,8 @@ class TrainConfig:
     """The same for one factor that all bands of a patch share."""
     offset: float = 0.0
     """Largest random reflectance that is added to each band of a patch."""
+    vapour: float = 0.0
+    """Standard deviation of the logarithm of one more factor for B09 of a patch: water vapour."""
     foreign: float = 0.0
     """Share of patches that get spectra of no known land cover: each band has another factor
     (logarithm with a standard deviation of 0.5), and every second one becomes its negative, about
