@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import pystac
@@ -40,6 +41,19 @@ def test_shipped_presets_are_made_of_the_right_splits(name, shared_data):
     assert {item.properties["split"] for item in training} == {"train"}
     assert {item.properties["split"] for item in validation} == {"validation"}
     assert (len(training), len(validation)) == (29, 4)
+
+
+@pytest.mark.parametrize(
+    "bundle", sorted(presets.SHIPPED.glob("*/[26]x")), ids=lambda b: f"{b.parent.name}-{b.name}"
+)
+def test_shipped_networks_were_trained_by_their_recipes(bundle):
+    told = read_card(bundle).training
+    recipe = recipes.open_recipe(f"{bundle.parent.name}-{bundle.name}")
+    settings = asdict(recipe.config)
+    assert {key: told[key] for key in settings} == settings
+    cut = json.loads(json.dumps({"ratio": settings["ratio"], **asdict(recipe.sampling)}))
+    assert told["patches"] == cut
+    assert told["start"].split()[0] == recipe.start
 
 
 def test_a_recipe_is_followed_to_a_bundle(places, tmp_path):
