@@ -121,7 +121,7 @@ def _item_patches(item: pystac.Item, store: Path, ratio: int, sampling: Sampling
     rng = np.random.default_rng([sampling.seed, *item.id.encode()])
     bands, info = read_bands(item), describe(item)
     if sampling.as_level not in (None, info.level):
-        bands = at_level(bands, sampling.as_level)
+        bands = _at_level(bands, sampling.as_level)
     wanted = sampling.wanted(item.id, np.isfinite(bands[10 * ratio][0]).sum())
     found = list(_draw(bands, ratio, sampling, wanted, rng))
     root = zarr.open_group(folder, mode="w")
@@ -157,7 +157,7 @@ def _read(array: da.Array) -> Array:
     return np.asarray(array.compute(scheduler="synchronous"))
 
 
-def at_level(bands: Bands, level: str) -> Bands:
+def _at_level(bands: Bands, level: str) -> Bands:
     """B09 as bright beside B8A, which water vapour does not absorb, as it is at `level`."""
     b8a, b09 = NETWORK_BANDS[20].index("B8A"), NETWORK_BANDS[60].index("B09")
     medians = np.nanmedian(bands[20][b8a]), np.nanmedian(bands[60][b09])
