@@ -133,6 +133,16 @@ def test_b09_of_the_other_level_is_brought_to_this_one(places, tmp_path, level, 
     assert not factors
 
 
+def test_b09_of_a_black_scene_is_not_learned_from():
+    bands = native()
+    bands[60][1] = 0
+    brought = patches._at_level(bands, "L1C")
+    np.testing.assert_array_equal(brought[60][0], bands[60][0])
+    found = drawn(brought, 6)
+    assert len(found) == 8
+    assert all((patch["target"][1] == 0).all() for patch in found)
+
+
 def factor(item, share):
     """What makes B09 of an item `share` of its B8A."""
     bands = patches.read_bands(item)

@@ -158,11 +158,15 @@ def _read(array: da.Array) -> Array:
 
 
 def _at_level(bands: Bands, level: str) -> Bands:
-    """B09 as bright beside B8A, which water vapour does not absorb, as it is at `level`."""
+    """B09 as bright beside B8A, which water vapour does not absorb, as it is at `level`.
+
+    Unknown where that cannot be told: in a scene that is black in B09, as water may be.
+    """
     b8a, b09 = NETWORK_BANDS[20].index("B8A"), NETWORK_BANDS[60].index("B09")
     medians = np.nanmedian(bands[20][b8a]), np.nanmedian(bands[60][b09])
     factors = np.ones((len(NETWORK_BANDS[60]), 1, 1), np.float32)
-    factors[b09] = B09_BESIDE_B8A[level] * medians[0] / medians[1]
+    known = min(medians) > 0
+    factors[b09] = B09_BESIDE_B8A[level] * medians[0] / medians[1] if known else np.nan
     return bands | {60: bands[60] * factors}
 
 
