@@ -23,6 +23,8 @@ from decametric.training.validation import DN, sharpened
 if TYPE_CHECKING:
     import keras
 
+    from decametric.superres.presets import Card
+
 CHANGES = {
     "as they are": (1.0, 0.0),
     "x 0.6": (0.6, 0.0),
@@ -33,15 +35,16 @@ CHANGES = {
 """Factor and offset of the coarse bands, beside 10 m bands that stay."""
 
 
-def error(model: keras.Model, patches: PatchSet, ratio: int, factor: float, offset: float) -> float:
+def error(model: keras.Model, patches: PatchSet, card: Card, factor: float, offset: float) -> float:
     """Root mean square error, mean of the bands, in digital numbers of the unchanged bands."""
     total, known = 0.0, 0.0
     for group, part in patches.chunks():
         some = reflectance(patches.read(group, part))
-        for name in (f"b{10 * ratio}", "target"):
+        for name in (f"b{10 * card.ratio}", "target"):
             some[name] = some[name] * np.float32(factor) + np.float32(offset)
         valid = np.isfinite(some["target"])
-        wrong = np.where(valid, sharpened(model, some, ratio) - some["target"], 0).astype(float)
+        made = sharpened(model, some, card.ratio, card.context)
+        wrong = np.where(valid, made - some["target"], 0).astype(float)
         total, known = total + (wrong**2).sum((0, 2, 3)), known + valid.sum((0, 2, 3))
     return float(np.mean(DN * np.sqrt(total / known)) / factor)
 
@@ -54,9 +57,9 @@ def main() -> None:
     given = parser.parse_args()
     print("coarse bands", *CHANGES, sep="\t")
     for bundle in given.bundles:
-        ratio, model = read_card(bundle).ratio, networks.load(bundle / "network.keras")
+        card, model = read_card(bundle), networks.load(bundle / "network.keras")
         patches = PatchSet(given.patches)
-        errors = [error(model, patches, ratio, *change) for change in CHANGES.values()]
+        errors = [error(model, patches, card, *change) for change in CHANGES.values()]
         print(bundle, *(f"{each:.1f}" for each in errors), sep="\t", flush=True)
 
 

@@ -97,22 +97,6 @@ def test_foreign_spectra_turn_every_second_band_over_in_their_share_of_the_patch
     assert 0.4 < np.log(np.abs(slope)).std() < 0.6
 
 
-def test_water_vapour_darkens_b09_alone_and_its_target_with_it():
-    shape = (400, 2, 6, 6)
-    flat = {"b10": (400, 4, 36, 36), "b20": (400, 6, 18, 18), "b60": shape, "target": shape}
-    stored = {name: np.full(each, 5000, np.uint16) for name, each in flat.items()}
-    config = TrainConfig(ratio=6, level="L1C", vapour=0.35, orientations=False)
-    before, after = reflectance(stored), augmented(stored, config, np.random.default_rng(0))
-    for name, each in flat.items():
-        others = slice(0, 1) if each == shape else slice(None)
-        np.testing.assert_array_equal(after[name][:, others], before[name][:, others])
-    factor = after["b60"][:, 1, 0, 0] / before["b60"][:, 1, 0, 0]
-    assert 0.3 < np.log(factor).std() < 0.4
-    for name in ("b60", "target"):
-        expected = before[name][:, 1] * factor[:, None, None]
-        np.testing.assert_allclose(after[name][:, 1], expected, rtol=1e-6)
-
-
 def test_unknown_stays_unknown():
     patches = pairs()
     patches["target"][:, :, :3] = np.nan

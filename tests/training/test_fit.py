@@ -154,6 +154,22 @@ def test_fine_tuning_starts_from_the_bundle(trained, patch_sets, tmp_path):
         run(patch_sets, tmp_path / "six", six, fine_tune=folder / "2x")
 
 
+def test_a_network_is_tuned_with_the_exposure_that_it_was_trained_with(patch_sets, tmp_path):
+    config = replace(SHORT, features=16, steps=12, epochs=2, context=2)
+    start = run(patch_sets, tmp_path / "start", config)
+    gentle = replace(config, epochs=1, steps=1, learning_rate=1e-6)
+    found = {
+        context: run(
+            patch_sets,
+            tmp_path / f"{context}",
+            replace(gentle, context=context),
+            fine_tune=tmp_path / "start",
+        )
+        for context in (None, 0)
+    }
+    assert [card.context for card in (start, *found.values())] == [2, 2, 0]
+
+
 def test_the_average_takes_the_place_of_the_weights(patch_sets, tmp_path):
     weights = []
     for number, options in enumerate(({"steps": 1}, {"steps": 2}, {"steps": 2, "average": 0.9})):

@@ -30,7 +30,8 @@ from decametric.superres.architecture import (
 )
 from decametric.superres.consistency import Consistent
 from decametric.superres.display import Shown
-from decametric.superres.predictor import Bicubic, Bilinear, Joint, facts, of_resolution, upsample
+from decametric.superres.feed import SCALING, network_inputs, network_output
+from decametric.superres.predictor import Bicubic, Bilinear, Joint, facts, of_resolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,13 +78,16 @@ class Card:
     bands_out: tuple[str, ...]
     """Bands that it returns, in its order."""
     scaling: float
-    """Reflectance that becomes 1 at the network's input; 0.2 in the DSen2 family (DN / 2000)."""
+    """Reflectance that becomes 1 at the network's input, 0.2 as in the DSen2 family (DN / 2000)."""
     radius: int
     """Receptive radius in 10 m pixels."""
     halo: int
-    """Radius plus the reach of the upsampling, a multiple of 6."""
+    """Radius plus the reach of upsampling and exposure, a multiple of 6."""
     sha256: str
     """Digest of ``network.keras``."""
+    context: int = 0
+    """Coarse pixels on each side that decide the exposure of the bands, see
+    `decametric.superres.feed`; 0: none."""
     degradation: str = "gaussian sigma 1/ratio, block mean"
     """Forward model of the training, which the consistency step projects with."""
     training: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -171,18 +175,18 @@ class KerasPredictor(Shown):
         """Run the network on one window: reflectance in, reflectance out."""
         from decametric.superres.networks import run
 
-        scale = np.float32(self.card.scaling)
-        inputs = []
-        for resolution, array in zip(RESOLUTIONS, (b10, b20, b60), strict=True):
-            if of_resolution(self.bands_in, resolution):
-                fine = upsample(array, resolution // 10, "bilinear") if resolution > 10 else array  # noqa: PLR2004
-                inputs.append(np.ascontiguousarray(np.moveaxis(fine / scale, 0, -1))[None])
+        images = {
+            resolution: array[None]
+            for resolution, array in zip(RESOLUTIONS, (b10, b20, b60), strict=True)
+            if of_resolution(self.bands_in, resolution)
+        }
+        inputs, gain = network_inputs(images, self.card.context, self.card.scaling)
         model = open_network(self.path, self.card.sha256, self.precision)
         # One network call at a time in a process: its own threads fill the machine or the GPU,
         # while Dask's other threads read and write.
         with _running:
-            output = np.asarray(run(model, inputs), dtype=np.float32)[0]
-        sharp: Array = np.moveaxis(output, -1, 0) * scale
+            output = run(model, inputs)
+        sharp: Array = network_output(output, gain, self.card.scaling)[0]
         return sharp
 
 
@@ -237,14 +241,16 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def network_halo(radius: int, ratio: int) -> int:
+def network_halo(radius: int, ratio: int, context: int = 0) -> int:
     """Radius plus the reach of bilinear upsampling by `ratio`, rounded up to whole 60 m pixels.
 
     The farthest pixel that the network sees lies `radius` beyond the edge; its value is
-    interpolated from the next coarse pixel out, all of which must lie in the halo.
+    interpolated from the next coarse pixel out, all of which must lie in the halo. So must the
+    `context` of that one, where there is an exposure, and one pixel more: it is interpolated too.
     """
     coarse = int(np.ceil((radius - 0.5) / ratio - 0.5)) + 1
-    return round_up(max(radius, coarse * ratio))
+    beyond = (context + 1) * ratio if context else 0
+    return round_up(max(radius, coarse * ratio) + beyond)
 
 
 def save_bundle(
@@ -254,6 +260,7 @@ def save_bundle(
     name: str,
     ratio: int,
     level: str,
+    context: int = 0,
     **facts: Any,  # noqa: ANN401  (fields of Card)
 ) -> Card:
     """Write a network and its card.
@@ -264,7 +271,7 @@ def save_bundle(
         A network of this family, as `networks` builds them.
     folder : Path
         Folder of the bundle; made if need be.
-    name, ratio, level : str, int, str
+    name, ratio, level, context : str, int, str, int
         See `Card`.
     **facts
         Further fields of the card: ``training``, ``scores``, ``limits``, ``licence``.
@@ -283,9 +290,10 @@ def save_bundle(
         level=level,
         bands_in=bands_in,
         bands_out=bands_out,
-        scaling=0.2,
+        scaling=SCALING,
         radius=radius,
-        halo=network_halo(radius, ratio),
+        halo=network_halo(radius, ratio, context),
+        context=context,
         sha256=digest(file),
         **facts,
     )

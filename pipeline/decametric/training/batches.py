@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from decametric.bands import NETWORK_BANDS, RESOLUTIONS
+from decametric.bands import RESOLUTIONS
 from decametric.errors import DecametricError
 from decametric.store.packing import PACKING
-from decametric.superres.predictor import upsample
+from decametric.superres.feed import SCALING, network_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,14 +27,8 @@ if TYPE_CHECKING:
     Patches = dict[str, NDArray[Any]]
     """Arrays (patch, band, y, x): ``b10``, ``b20`` (``b60``), ``target``."""
 
-SCALING = 0.2
-"""Reflectance that becomes 1 for the network, as in the DSen2 family."""
-
 FOREIGN_GAIN = 0.5
 """Standard deviation of the logarithm of the factors of `TrainConfig.foreign`."""
-
-B09 = NETWORK_BANDS[60].index("B09")
-"""Its place among the bands of 60 m."""
 
 POOL = 16
 """Chunks that are mixed at a time: memory grows with it, not with the patch set."""
@@ -138,7 +132,7 @@ def augmented(patches: Patches, config: TrainConfig, rng: np.random.Generator) -
             name: np.stack([_turned(each, kind) for each, kind in zip(array, kinds, strict=True)])
             for name, array in result.items()
         }
-    changes = (config.gain, config.brightness, config.offset, config.vapour, config.foreign)
+    changes = (config.gain, config.brightness, config.offset, config.foreign)
     return _recoloured(result, config, rng) if any(changes) else result
 
 
@@ -154,8 +148,6 @@ def _recoloured(patches: Patches, config: TrainConfig, rng: np.random.Generator)
         shape = (count, bands.shape[1], 1, 1)
         spread = np.where(foreign, FOREIGN_GAIN, config.gain)
         gain = np.exp(shared + spread * rng.normal(0, 1, shape))
-        if name == "b60" and config.vapour:
-            gain[:, B09] *= np.exp(rng.normal(0, config.vapour, (count, 1, 1)))
         offset = rng.uniform(-config.offset, config.offset, shape)
         negative = foreign & (rng.random(shape) < 0.5)  # noqa: PLR2004  (every second one)
         middle = np.median(bands, axis=(2, 3), keepdims=True)
@@ -173,31 +165,27 @@ def _turned(image: Array, kind: int) -> Array:
     return turned[:, :, ::-1] if kind >= 4 else turned  # noqa: PLR2004  (four turns)
 
 
-def arrays(patches: Patches) -> tuple[tuple[Array, ...], Array]:
+def arrays(patches: Patches, context: int = 0) -> tuple[tuple[Array, ...], Array]:
     """What a network takes and is compared with, channels last.
 
     Parameters
     ----------
     patches : dict of arrays (patch, band, y, x)
         Reflectance; NaN in the target where it is not known.
+    context : int
+        Coarse pixels on each side that decide the exposure; 0: none.
 
     Returns
     -------
     inputs : tuple of arrays (patch, y, x, band)
         Every resolution on the 10 m grid, as `KerasPredictor` makes them.
     target : array (patch, y, x, 2 * band)
-        The values, then their weights, 0 or 1.
+        The values, then their weights, 0 where they are not known. An error times its weight is
+        one of reflectance, over `SCALING`.
     """
-    inputs = []
-    for res in RESOLUTIONS:
-        if (name := f"b{res}") in patches:
-            fine = upsample(patches[name], res // 10, "bilinear") if res > 10 else patches[name]  # noqa: PLR2004
-            inputs.append(_last(fine / np.float32(SCALING)))
+    images = {res: patches[name] for res in RESOLUTIONS if (name := f"b{res}") in patches}
+    inputs, gain = network_inputs(images, context)
     known = np.isfinite(patches["target"])
-    values = np.where(known, patches["target"] / np.float32(SCALING), np.float32(0))
-    return tuple(inputs), _last(np.concatenate([values, known.astype(np.float32)], axis=1))
-
-
-def _last(array: NDArray[Any]) -> Array:
-    """Channels from the second axis to the last."""
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1), dtype=np.float32)
+    values = np.where(known, patches["target"] * gain / np.float32(SCALING), np.float32(0))
+    both = np.concatenate([values, known / gain], axis=1)
+    return tuple(inputs), np.ascontiguousarray(np.moveaxis(both, 1, -1), dtype=np.float32)

@@ -58,6 +58,9 @@ class TrainConfig:
     """Residual blocks; None: the network's own number."""
     features: int | None = None
     """Channels of the hidden layers; None: the network's own number."""
+    context: int | None = None
+    """Coarse pixels on each side that decide the exposure of the bands for the network, see
+    `decametric.superres.feed`; 0: none; None: as in the bundle that is the start, or 0."""
     name: str = ""
     """Name of the bundle; empty: network, level and ratio."""
 
@@ -102,8 +105,6 @@ class TrainConfig:
     """The same for one factor that all bands of a patch share."""
     offset: float = 0.0
     """Largest random reflectance that is added to each band of a patch."""
-    vapour: float = 0.0
-    """Standard deviation of the logarithm of one more factor for B09 of a patch: water vapour."""
     foreign: float = 0.0
     """Share of patches that get spectra of no known land cover: each band has another factor
     (logarithm with a standard deviation of 0.5), and every second one becomes its negative, about

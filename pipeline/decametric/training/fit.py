@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from decametric.errors import UsageError
 from decametric.superres import networks  # first: it keeps TensorFlow quiet
-from decametric.superres.presets import BANDS_OF_RATIO, digest, open_network, read_card, save_bundle
+from decametric.superres.presets import BANDS_OF_RATIO, open_network, read_card, save_bundle
 from decametric.training.batches import PatchSet, arrays, augmented
 from decametric.training.compact import compact
 from decametric.training.history import (
@@ -104,6 +104,7 @@ class _Run:
         self.output, self.folder = output, output / "run"
         self.patches, self.validation, self.config = patches, validation, config
         self.origin: str | None = None
+        self.context = 0
         self.history: list[Epoch] = []
         self.best: list[Any] = []
         for part in (patches, validation):
@@ -124,7 +125,12 @@ class _Run:
         if fine_tune is None:
             self.model = _network(config)
         else:
-            self.model, self.origin = _opened(Path(fine_tune), config)
+            start = _card(Path(fine_tune), config)
+            self.origin = f"{start.name} {start.sha256[:12]}"
+            self.context = start.context
+            self.model = _copy(open_network(Path(fine_tune).resolve(), start.sha256))
+        if config.context is not None:
+            self.context = config.context
         self.twin = networks.with_precision(self.model, config.precision)
         self.twin.compile(
             optimizer=_optimizer(config, self.steps),
@@ -191,6 +197,7 @@ class _Run:
             name=self.config.bundle_name,
             ratio=self.config.ratio,
             level=self.config.level,
+            context=self.context,
             training={
                 "items": self.patches.items,
                 "patches": self.patches.settings,
@@ -225,7 +232,7 @@ class _Run:
             verbose=0,
         )
         self.model.set_weights(self.twin.get_weights())
-        bands, bicubic = validate(self.model, self.validation, self.config.ratio)
+        bands, bicubic = validate(self.model, self.validation, self.config.ratio, self.context)
         done = Epoch(
             epoch=number + 1,
             learning_rate=float(np.asarray(self.twin.optimizer.learning_rate)),
@@ -246,7 +253,7 @@ class _Run:
         """Augmented batches of one epoch."""
         rng = np.random.default_rng([self.config.seed, number])
         for patches in self.patches.batches(self.config.batch, rng):
-            yield arrays(augmented(patches, self.config, rng))
+            yield arrays(augmented(patches, self.config, rng), self.context)
 
 
 def _distribute() -> None:
@@ -289,14 +296,13 @@ def _network(config: TrainConfig) -> keras.Model:
     return networks.NETWORKS[config.network](*BANDS_OF_RATIO[config.ratio], **given)
 
 
-def _opened(bundle: Path, config: TrainConfig) -> tuple[keras.Model, str]:
-    """A copy of the network of a bundle, and which it is."""
+def _card(bundle: Path, config: TrainConfig) -> Card:
+    """The card of the bundle that is the start."""
     card = read_card(bundle)
     if card.ratio != config.ratio:
         message = f"{bundle} has the ratio {card.ratio}, the training {config.ratio}."
         raise UsageError(message)
-    sha256 = digest(bundle / "network.keras")
-    return _copy(open_network(bundle.resolve(), sha256)), f"{card.name} {sha256[:12]}"
+    return card
 
 
 def _copy(model: keras.Model) -> keras.Model:

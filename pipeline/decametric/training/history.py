@@ -87,9 +87,9 @@ def to_tensorboard(epoch: Epoch, folder: Path) -> None:
     """
     if find_spec("tensorboard") is None:
         return
-    from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
-    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     values = {"loss": epoch.loss, "learning_rate": epoch.learning_rate, "rmse": epoch.rmse}
     values |= {f"rmse/{band}": value for band, value in epoch.bands.items()}

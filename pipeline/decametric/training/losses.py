@@ -38,11 +38,12 @@ def masked_loss(kind: str, ratio: int, *, project: bool) -> Callable[[Tensor, Te
 
     def loss(target: Tensor, output: Tensor) -> Tensor:
         values, weights = ops.split(target, 2, axis=-1)
+        known = ops.cast(weights > 0, "float32")
         error = (ops.cast(output, "float32") - values) * weights
         if project:
-            error = unseen(error, Degradation(ratio)) * weights
+            error = unseen(error, Degradation(ratio)) * known
         size = ops.abs(error) if kind == "l1" else ops.square(error)
-        return ops.sum(size) / ops.maximum(ops.sum(weights), 1.0)
+        return ops.sum(size) / ops.maximum(ops.sum(known), 1.0)
 
     return loss
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from decametric.bands import NETWORK_BANDS
+from decametric.bands import NETWORK_BANDS, RESOLUTIONS
 from decametric.degradation import Degradation
 from decametric.superres import networks
 from decametric.superres.consistency import project
+from decametric.superres.feed import network_inputs, network_output
 from decametric.superres.predictor import upsample
-from decametric.training.batches import SCALING, arrays, reflectance
+from decametric.training.batches import reflectance
 
 if TYPE_CHECKING:
     import keras
@@ -23,7 +24,7 @@ DN = 10_000
 
 
 def validate(
-    model: keras.Model, patches: PatchSet, ratio: int
+    model: keras.Model, patches: PatchSet, ratio: int, context: int = 0
 ) -> tuple[dict[str, float], dict[str, float]]:
     """RMSE of each band in digital numbers, of a network and of bicubic interpolation.
 
@@ -37,13 +38,15 @@ def validate(
         All of it is used.
     ratio : {2, 6}
         Ratio of the network.
+    context : int
+        Coarse pixels on each side that decide the exposure; 0: none.
     """
     bands = NETWORK_BANDS[10 * ratio]
     sums, known = np.zeros((2, len(bands))), np.zeros(len(bands))
     for group, part in patches.chunks():
         some = reflectance(patches.read(group, part))
         measured = some[f"b{10 * ratio}"]
-        images = sharpened(model, some, ratio), upsample(measured, ratio, "bicubic")
+        images = sharpened(model, some, ratio, context), upsample(measured, ratio, "bicubic")
         valid = np.isfinite(some["target"])
         known += valid.sum(axis=(0, 2, 3))
         for row, image in enumerate(images):
@@ -54,9 +57,9 @@ def validate(
     return network, bicubic
 
 
-def sharpened(model: keras.Model, patches: Patches, ratio: int) -> Array:
+def sharpened(model: keras.Model, patches: Patches, ratio: int, context: int = 0) -> Array:
     """What a predictor would return, (patch, band, y, x)."""
-    inputs, _ = arrays(patches)
-    output = np.asarray(networks.run(model, list(inputs)), np.float32)
-    sharp = np.ascontiguousarray(np.moveaxis(output, -1, 1)) * np.float32(SCALING)
-    return project(sharp, patches[f"b{10 * ratio}"], Degradation(ratio))
+    images = {res: patches[name] for res in RESOLUTIONS if (name := f"b{res}") in patches}
+    inputs, gain = network_inputs(images, context)
+    sharp = np.ascontiguousarray(network_output(networks.run(model, inputs), gain))
+    return project(sharp, images[10 * ratio], Degradation(ratio))
