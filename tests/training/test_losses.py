@@ -26,11 +26,23 @@ def test_the_loss_is_the_mean_over_known_pixels(kind):
     np.testing.assert_allclose(float(found), expected, rtol=1e-5)
 
 
+def test_rmse_is_that_of_each_band_of_each_patch_that_is_known():
+    values, weights, output = example()
+    weights[1, ..., 2] = 0
+    expected = [
+        np.sqrt(np.mean((output - values)[n, ..., band][weights[n, ..., band] == 1] ** 2))
+        for n, band in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    ]
+    found = masked_loss("rmse", 2, project=False)(np.concatenate([values, weights], -1), output)
+    np.testing.assert_allclose(float(found), np.mean(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["l1", "rmse"])
 @pytest.mark.parametrize("projected", [False, True])
-def test_what_is_masked_does_not_matter(projected):
+def test_what_is_masked_does_not_matter(kind, projected):
     values, weights, output = example()
     target = np.concatenate([values, weights], -1)
-    loss = masked_loss("l1", 2, project=projected)
+    loss = masked_loss(kind, 2, project=projected)
     other = np.where(weights == 0, output + 7, output)
     assert float(loss(target, output)) == pytest.approx(float(loss(target, other)), rel=1e-6)
     assert float(loss(target, output + 7 * weights)) != pytest.approx(float(loss(target, output)))
@@ -47,7 +59,8 @@ def test_the_projected_error_is_that_of_the_projected_output(ratio):
     assert np.abs(operator.forward(np.ascontiguousarray(found))).max() < 2e-3
 
 
-def test_nothing_known_is_no_loss():
+@pytest.mark.parametrize("kind", ["l1", "l2", "rmse"])
+def test_nothing_known_is_no_loss(kind):
     values, weights, output = example()
     target = np.concatenate([values, 0 * weights], -1)
-    assert float(masked_loss("l1", 2, project=False)(target, output)) == 0
+    assert float(masked_loss(kind, 2, project=False)(target, output)) == 0

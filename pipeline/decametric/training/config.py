@@ -88,8 +88,9 @@ class TrainConfig:
     """Largest norm of the gradients of a step."""
     average: float = 0.0
     """Momentum of the moving average that replaces the weights after each epoch; 0: none."""
-    loss: Literal["l1", "l2"] = "l1"
-    """Mean absolute or squared difference over the pixels that are known."""
+    loss: Literal["l1", "l2", "rmse"] = "l1"
+    """Mean absolute or squared difference over the pixels that are known; or the RMSE in each band
+    of each patch, averaged, which is what networks are judged by."""
     project: bool = False
     """Project the output onto the measured bands before the loss, as it will be in use."""
     precision: Literal["float32", "bfloat16"] = "float32"
