@@ -108,7 +108,7 @@ def _means(image: Array, step: int, context: int) -> NDArray[np.float64]:
     weights = np.full(2 * context + 1, 1 / (2 * context + 1))
     for axis in (-2, -1):
         mean = correlate1d(mean, weights, axis=axis, mode="reflect")
-    return mean
+    return np.asarray(mean)
 
 
 def _spread(image: Array, times: int) -> Array:
