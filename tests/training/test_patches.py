@@ -211,3 +211,12 @@ def test_what_cannot_be_cut_is_said(places, tmp_path):
     with pytest.raises(SceneError, match="None of the 2 items yields a patch"):
         patches.build_patches(places[0], tmp_path, 6, Sampling(size=120))
     assert not any("target" in zarr.open_group(f) for f in tmp_path.glob("*/"))
+
+
+def test_a_scene_that_is_too_small_for_a_patch_is_named(places, tmp_path):
+    small = read_items(synthetic_scene(tmp_path / "small", size=120, dates=1, level="L1C", seed=9))
+    small[0].id = "islet"
+    sampling = Sampling(size=30, count=4)
+    with pytest.warns(UserWarning, match="No patch from islet: smaller than 30 pixels of 60 m"):
+        found = patches.build_patches([*places[0][:1], *small], tmp_path / "set", 6, sampling)
+    assert PatchSet(found).items == [places[0][0].id]

@@ -13,6 +13,7 @@ item, and a set that was not finished goes on where it stopped.
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,11 @@ def build_patches(
     Path
         `store`.
 
+    Warns
+    -----
+    UserWarning
+        If some items yield no patch.
+
     Raises
     ------
     SceneError
@@ -105,6 +111,12 @@ def build_patches(
     if not sum(counts):
         message = f"None of the {len(items)} items yields a patch; they are empty or cloudy."
         raise SceneError(message)
+    if without := [item.id for item, count in zip(items, counts, strict=True) if not count]:
+        message = (
+            f"No patch from {', '.join(without)}: smaller than {sampling.size} pixels of "
+            f"{10 * ratio} m, empty or cloudy."
+        )
+        warnings.warn(message, stacklevel=2)
     return folder
 
 
