@@ -175,6 +175,17 @@ def test_models_are_listed_and_shown():
     assert "bicubic" in run("models", "list").stdout
 
 
+def test_a_card_is_shown_line_by_line():
+    cards = json.loads(run("models", "show", "fast-l1c", "--json").stdout)["bundles"]
+    shown = run("models", "show", "fast-l1c").stdout.splitlines()
+    for card in cards:
+        assert f"sha256\t{card['sha256']}" in shown
+        assert f"training.patches.size\t{card['training']['patches']['size']}" in shown
+        assert f"scores.rmse_dn.{card['bands_out'][0]}" in {line.split("\t")[0] for line in shown}
+        assert f"bands_out\t{len(card['bands_out'])}: {', '.join(card['bands_out'])}" in shown
+    assert not [line for line in shown if "{" in line or line.endswith("\tNone")]
+
+
 def test_versions_name_what_is_installed():
     found = json.loads(run("versions", "--json").stdout)
     assert found["xarray"] == xr.__version__

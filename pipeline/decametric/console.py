@@ -17,7 +17,7 @@ import click
 from decametric.errors import DecametricError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C stopped (128 + SIGINT)."""
@@ -52,6 +52,20 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[object]], title: s
     for row in rows:
         table.add_row(*map(str, row))
     Console().print(table)
+
+
+def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a nested document says, as rows of a table; what says nothing is left out."""
+    rows = []
+    for key, value in document.items():
+        if isinstance(value, dict):
+            rows += [(f"{key}.{name}", text) for name, text in facts(value)]
+        elif isinstance(value, list | tuple):
+            count = f"{len(value)}: " if len(value) > 1 else ""
+            rows.append((key, count + ", ".join(map(str, value))))
+        elif value not in (None, ""):
+            rows.append((key, f"{value:.6g}" if isinstance(value, float) else str(value)))
+    return rows
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def train(
         if as_json:
             console.show_json(plan)
         else:
-            console.show_table(("what", "value"), recipes.rows(plan))
+            console.show_table(("what", "value"), console.facts(plan))
         return
     total = recipe.config.epochs if fine_tune else recipes.epochs(recipe, output)
     before, last = 0, 0  # epochs of the recipe that it starts from, and of the present one
@@ -141,7 +141,7 @@ def models_show(name: str, *, as_json: bool) -> None:
         return
     for card in cards or [{**facts, "about": "interpolation, no weights"}]:
         card.get("scores", {}).pop("items", None)  # long; in the JSON
-        console.show_table(("field", "value"), [(k, v) for k, v in card.items() if v])
+        console.show_table(("field", "value"), console.facts(card))
 
 
 @models.command(

@@ -57,15 +57,6 @@ def open_recipe(name: str | None, **overrides: Any) -> Recipe:  # noqa: ANN401
     return read_recipe(shipped if shipped.is_file() else name, **overrides)
 
 
-def rows(plan: dict[str, Any]) -> list[tuple[str, str]]:
-    """A plan as lines of a table."""
-    lines = {key: value for key, value in plan.items() if key != "config"} | plan["config"]
-    return [
-        (key, f"{len(value)}: {', '.join(value)}" if isinstance(value, list) else str(value))
-        for key, value in lines.items()
-    ]
-
-
 def follow(
     recipe: Recipe,
     items: Sequence[pystac.Item] | None,
