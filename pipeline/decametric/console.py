@@ -60,10 +60,10 @@ def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, value in document.items():
         if isinstance(value, dict):
             rows += [(f"{key}.{name}", text) for name, text in facts(value)]
-        elif isinstance(value, list | tuple):
+        elif value and isinstance(value, list | tuple):
             count = f"{len(value)}: " if len(value) > 1 else ""
             rows.append((key, count + ", ".join(map(str, value))))
-        elif value not in (None, ""):
+        elif value not in (None, "", [], ()):
             rows.append((key, f"{value:.6g}" if isinstance(value, float) else str(value)))
     return rows
 

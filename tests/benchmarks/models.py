@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from decametric.bands import SHARPENED
+from decametric.console import facts
 from decametric.evaluation.assess import assess
 from decametric.scenes.items import level
 from decametric.scenes.reader import load
@@ -48,6 +49,13 @@ LIMITS = (
     "Trained on few, small scenes, mostly towns and mostly L1C; little vegetation, no snow. See "
     "MODELS.md for every band of scenes of other kinds."
 )
+CHOICE = {
+    ("L2A", 6): (
+        " Which of several 6x networks serves L2A was decided on the L2A scenes of the test split, "
+        "for the validation split has none."
+    )
+}
+"""What is to be told of a choice beside `LIMITS`, by level and ratio."""
 
 HEAD = """\
 # Models
@@ -165,9 +173,10 @@ def protocol(bundle: Path) -> list[str]:
     """How a network was trained, as its card tells."""
     card = read_card(bundle)
     items = card.training["items"]
-    told = [f"{key} {value}" for key, value in card.training.items() if key != "items"]
-    settings = ", ".join(line for line in told if not line.endswith(" None"))
-    patches = {key: value for key, value in card.scores.items() if key != "items"}
+    settings, chosen = (
+        "; ".join(f"{name} {text}" for name, text in facts(part) if not name.startswith("items"))
+        for part in (card.training, card.scores)
+    )
     return [
         f"### {bundle.parent.name}, {card.ratio}x",
         "",
@@ -175,7 +184,7 @@ def protocol(bundle: Path) -> list[str]:
         "",
         f"Settings: {settings}.",
         "",
-        f"Chosen: `{json.dumps(patches)}`",
+        f"Chosen by: {chosen}.",
         "",
         f"Licence: {card.licence}.",
         "",
@@ -193,7 +202,8 @@ def into_cards(found: dict[str, xr.Dataset]) -> None:
                     errors = here["rmse"].sel(band=list(card.bands_out)).values * DN
                     row = dict(zip(card.bands_out, errors.round(1).tolist(), strict=True))
                     told.setdefault(item, {})[name] = row
-        replace(card, scores=card.scores | {"items": told}, limits=LIMITS).save(bundle)
+        limits = LIMITS + CHOICE.get((card.level, card.ratio), "")
+        replace(card, scores=card.scores | {"items": told}, limits=limits).save(bundle)
 
 
 def main() -> None:
