@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -95,7 +96,8 @@ def test_a_mixed_cluster(client, processes, series, tmp_path):
     tasks = where_tasks_ran(stream)
     assert len(tasks["block"]) == 1
     assert len(set().union(*tasks.values())) == 2
-    # Nothing of it is kept.
+    # Nothing of it is kept, once the client's loop has done what it was told.
+    client.sync(asyncio.sleep, 0)
     assert client.futures == {}
     until(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0)
     # Late workers are set up like the others.
