@@ -73,7 +73,7 @@ def test_augmented_inputs_are_still_the_degraded_target(options):
 
 def test_all_eight_orientations_come_and_are_the_same_for_every_array():
     image = np.arange(16, dtype="f4").reshape(1, 4, 4)
-    seen = {batches._turned(image, kind).tobytes() for kind in range(8)}
+    seen = {batches.turned(image, kind).tobytes() for kind in range(8)}
     assert len(seen) == 8
     patches = pairs(count=64)
     patches["b10"] = np.repeat(patches["target"][:, :1], 4, axis=1)

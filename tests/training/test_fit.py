@@ -116,7 +116,7 @@ def test_a_resumed_run_is_the_undisturbed_one(patch_sets, tmp_path):
     parts = run(patch_sets, tmp_path / "parts", config, resume=True)
     states = [State.load(tmp_path / name / "run" / "state.npz") for name in ("whole", "parts")]
     assert states[0].history == states[1].history
-    for kind in ("weights", "best", "optimizer"):
+    for kind in ("weights", "kept", "optimizer"):
         for one, other in zip(*(getattr(state, kind) for state in states), strict=True):
             np.testing.assert_array_equal(one, other)
     assert replace(parts, sha256="") == replace(whole, sha256="")

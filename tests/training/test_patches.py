@@ -87,6 +87,27 @@ def test_no_loss_where_the_target_or_its_10_m_pixels_are_unknown(ratio):
     assert lost
 
 
+@RATIOS
+def test_narrow_gaps_are_closed_for_the_inputs_and_carry_no_loss(ratio):
+    whole = {
+        res: np.float32(0.1) + np.float32(1e-3 / ratio) * np.indices(bands.shape, np.float32)[1]
+        for res, bands in native().items()
+    }
+    lacking = {res: bands.copy() for res, bands in whole.items()}
+    for bands in lacking.values():
+        bands[:, 4:-1:9] = np.nan
+    for expected, found in zip(drawn(whole, ratio), drawn(lacking, ratio), strict=True):
+        np.testing.assert_array_equal(found["position"], expected["position"])
+        for name in ("b10", "b20"):
+            np.testing.assert_allclose(found[name].astype(int), expected[name], atol=1)
+        row, col = found["position"]
+        unknown = np.isnan(lacking[10 * ratio][:, row : row + SIZE, col : col + SIZE])
+        assert unknown.any()
+        assert (found["target"][unknown] == 0).all()
+        known = found["target"] > 0
+        np.testing.assert_array_equal(found["target"][known], expected["target"][known])
+
+
 def test_mostly_unknown_and_cloudy_patches_are_rejected():
     scene = native(gaps=True)
     assert all((p["target"] > 0).mean() >= 0.9 for p in drawn(scene, 2, min_valid=0.9))
@@ -108,7 +129,7 @@ def test_scales_share_the_patches_by_the_pixels_that_are_left():
 
 def test_a_coarser_scene_is_degraded_before_it_is_cut():
     scene = native(288, 288)
-    twice = patches._coarser(scene, 2)
+    twice = patches._coarser(scene, scene, 2).bands
     np.testing.assert_allclose(twice[20], Degradation(2).forward(scene[20]), atol=1e-6)
     assert {res: bands.shape[1] * res for res, bands in twice.items()} == dict.fromkeys(scene, 1440)
 

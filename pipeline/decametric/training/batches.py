@@ -13,6 +13,7 @@ from decametric.bands import RESOLUTIONS
 from decametric.errors import DecametricError
 from decametric.store.packing import PACKING
 from decametric.superres.feed import SCALING, network_inputs
+from decametric.training.config import ORIENTATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 FOREIGN_GAIN = 0.5
 """Standard deviation of the logarithm of the factors of `TrainConfig.foreign`."""
+
+TURNS = ORIENTATIONS // 2
+"""Quarters of a full turn; each comes as it is and flipped."""
 
 POOL = 16
 """Chunks that are mixed at a time: memory grows with it, not with the patch set."""
@@ -127,9 +131,9 @@ def augmented(patches: Patches, config: TrainConfig, rng: np.random.Generator) -
     result = reflectance(patches)
     count = len(result["target"])
     if config.orientations:
-        kinds = rng.integers(8, size=count)
+        kinds = rng.integers(ORIENTATIONS, size=count)
         result = {
-            name: np.stack([_turned(each, kind) for each, kind in zip(array, kinds, strict=True)])
+            name: np.stack([turned(each, kind) for each, kind in zip(array, kinds, strict=True)])
             for name, array in result.items()
         }
     changes = (config.gain, config.brightness, config.offset, config.foreign)
@@ -159,10 +163,16 @@ def _recoloured(patches: Patches, config: TrainConfig, rng: np.random.Generator)
     return result
 
 
-def _turned(image: Array, kind: int) -> Array:
-    """(band, y, x) in one of eight orientations."""
-    turned = np.rot90(image, kind % 4, axes=(1, 2))
-    return turned[:, :, ::-1] if kind >= 4 else turned  # noqa: PLR2004  (four turns)
+def turned(images: Array, kind: int) -> Array:
+    """(any, y, x, ...) in one of eight orientations: turned, and flipped from the fifth on."""
+    result = np.rot90(images, kind % TURNS, axes=(1, 2))
+    return result[:, :, ::-1] if kind >= TURNS else result
+
+
+def turned_back(images: Array, kind: int) -> Array:
+    """The inverse of `turned`."""
+    flipped = images[:, :, ::-1] if kind >= TURNS else images
+    return np.rot90(flipped, -kind % TURNS, axes=(1, 2))
 
 
 def arrays(patches: Patches, context: int = 0) -> tuple[tuple[Array, ...], Array]:

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from decametric.errors import UsageError
 
+ORIENTATIONS = 8
+"""Ways in which a square patch can lie: four turns, each as it is and flipped."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -93,6 +96,9 @@ class TrainConfig:
     of each patch, averaged, which is what networks are judged by."""
     project: bool = False
     """Project the output onto the measured bands before the loss, as it will be in use."""
+    teachers: int = 0
+    """Learn the mean of what the start gives in so many orientations of a patch (1 to 8), in place
+    of what was measured, see `decametric.training.teaching`, and keep the last epoch; 0: none."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the hidden layers; weights are kept in float32."""
     storage: Literal["float32", "float16"] = "float32"
@@ -122,6 +128,9 @@ class TrainConfig:
             if getattr(self, name) <= 0:
                 message = f"{name}={getattr(self, name)} must be above 0."
                 raise UsageError(message)
+        if not 0 <= self.teachers <= ORIENTATIONS:
+            message = f"teachers={self.teachers} must be from 0 to {ORIENTATIONS} orientations."
+            raise UsageError(message)
 
     @property
     def bundle_name(self) -> str:

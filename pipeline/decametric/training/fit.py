@@ -20,7 +20,7 @@ from decametric.training.batches import PatchSet, arrays, augmented
 from decametric.training.compact import compact
 from decametric.training.history import (
     Epoch,
-    best_of,
+    kept,
     plateau,
     since_best,
     to_tensorboard,
@@ -29,6 +29,7 @@ from decametric.training.history import (
 from decametric.training.interrupts import remembered
 from decametric.training.losses import masked_loss
 from decametric.training.state import State
+from decametric.training.teaching import taught
 from decametric.training.validation import validate
 
 import keras  # isort: skip
@@ -53,6 +54,8 @@ def train(
     tell: Callable[[Epoch], None] | None = None,
 ) -> Card:
     """Train a network on a patch set; the weights that validate best become a bundle.
+
+    Of a network that is taught (`TrainConfig.teachers`), the last weights do.
 
     Parameters
     ----------
@@ -106,7 +109,7 @@ class _Run:
         self.origin: str | None = None
         self.context = 0
         self.history: list[Epoch] = []
-        self.best: list[Any] = []
+        self.kept: list[Any] = []
         for part in (patches, validation):
             _check_ratio(part, config.ratio)
         self.steps = config.steps or len(patches) // config.batch
@@ -123,12 +126,16 @@ class _Run:
         keras.utils.set_random_seed(config.seed)
         _distribute()
         if fine_tune is None:
+            if config.teachers:
+                message = f"teachers={config.teachers} needs a start, which is the teacher."
+                raise UsageError(message)
             self.model = _network(config)
         else:
             start = _card(Path(fine_tune), config)
             self.origin = f"{start.name} {start.sha256[:12]}"
             self.context = start.context
-            self.model = _copy(open_network(Path(fine_tune).resolve(), start.sha256))
+            self.teacher = open_network(Path(fine_tune).resolve(), start.sha256)
+            self.model = _copy(self.teacher)
         if config.context is not None:
             self.context = config.context
         self.twin = networks.with_precision(self.model, config.precision)
@@ -169,7 +176,7 @@ class _Run:
         if not (self.folder / "state.npz").exists():
             return
         state = State.load(self.folder / "state.npz")
-        self.history, self.best = state.history, state.best
+        self.history, self.kept = state.history, state.kept
         self.twin.set_weights(state.weights)
         for variable, value in zip(self.twin.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
@@ -177,19 +184,19 @@ class _Run:
     def _store(self) -> None:
         """Write state and log."""
         variables = [np.asarray(variable) for variable in self.twin.optimizer.variables]
-        state = State(self.twin.get_weights(), self.best, variables, self.history)
+        state = State(self.twin.get_weights(), self.kept, variables, self.history)
         state.save(self.folder / "state.npz")
         write_log(self.history, self.folder / "log.csv")
 
     def save_bundle(self) -> Card:
-        """The best weights as a bundle."""
-        self.model.set_weights(self.best)
-        best = best_of(self.history)
+        """The weights of the epoch to keep as a bundle."""
+        self.model.set_weights(self.kept)
+        epoch = kept(self.config, self.history)
         scores = {
             "validation": self.validation.items,
-            "epoch": f"{best.epoch} of {len(self.history)}",
-            "rmse_dn": best.bands,
-            "bicubic_dn": best.bands_bicubic,
+            "epoch": f"{epoch.epoch} of {len(self.history)}",
+            "rmse_dn": epoch.bands,
+            "bicubic_dn": epoch.bands_bicubic,
         }
         card = save_bundle(
             _copy(self.model),  # the network itself may carry the optimiser along
@@ -242,9 +249,9 @@ class _Run:
             bands=bands,
             bands_bicubic=bicubic,
         )
-        if all(done.rmse < before.rmse for before in self.history):
-            self.best = self.model.get_weights()
         self.history.append(done)
+        if kept(self.config, self.history) is done:
+            self.kept = self.model.get_weights()
         self._store()
         to_tensorboard(done, self.folder / "tensorboard")
         return done
@@ -253,7 +260,10 @@ class _Run:
         """Augmented batches of one epoch."""
         rng = np.random.default_rng([self.config.seed, number])
         for patches in self.patches.batches(self.config.batch, rng):
-            yield arrays(augmented(patches, self.config, rng), self.context)
+            inputs, target = arrays(augmented(patches, self.config, rng), self.context)
+            if self.config.teachers:
+                target = taught(self.teacher, inputs, target, self.config.teachers, rng)
+            yield inputs, target
 
 
 def _distribute() -> None:

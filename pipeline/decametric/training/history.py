@@ -52,6 +52,14 @@ def best_of(history: Sequence[Epoch]) -> Epoch:
     return min(history, key=lambda each: each.rmse)
 
 
+def kept(config: TrainConfig, history: Sequence[Epoch]) -> Epoch:
+    """The epoch whose weights become the bundle: the best one, the last one of a taught network.
+
+    What a network takes along from its teachers hardly shows on land that it knows well.
+    """
+    return history[-1] if config.teachers else best_of(history)
+
+
 def since_best(history: Sequence[Epoch]) -> int:
     """Epochs after the best one."""
     return len(history) - best_of(history).epoch if history else 0

@@ -2,9 +2,10 @@
 
 A patch is cut from the scene at a random pixel of its target and degraded by itself, with as much
 context as the blur reads. So the coarse grid lies at every phase over the target: 4 different
-patches for each place at ratio 2, 36 at ratio 6. A target pixel may be learned from where it is
-known and where the 10 m bands at its place were made of known pixels for the most part
-(`LEARNABLE`). All else is filled for the network and carries no loss.
+patches for each place at ratio 2, 36 at ratio 6. Narrow gaps are closed first, for the inputs
+alone (`decametric.training.gaps`). A target pixel may be learned from where it is known and where
+the 10 m bands at its place were made of known pixels for the most part (`LEARNABLE`). All else is
+filled for the network and carries no loss.
 
 A patch set is a Zarr group with one group for each item, so that a cluster can build it item by
 item, and a set that was not finished goes on where it stopped.
@@ -28,6 +29,7 @@ from decametric.errors import SceneError, UsageError
 from decametric.scenes.items import describe
 from decametric.scenes.reader import load
 from decametric.store.packing import pack
+from decametric.training.gaps import closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -193,46 +195,59 @@ def _draw(
     native: Bands, ratio: int, sampling: Sampling, wanted: int, rng: np.random.Generator
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Draw patches from one scene at every scale that it is large enough for."""
-    coarser = {scale: _coarser(native, scale) for scale in sampling.scales}
-    known = {s: int(np.isfinite(bands[10 * ratio][0]).sum()) for s, bands in coarser.items()}
+    without_gaps = closed(native)
+    coarser = {scale: _coarser(native, without_gaps, scale) for scale in sampling.scales}
+    known = {s: int(each.known[10 * ratio][0].sum()) for s, each in coarser.items()}
     total = max(1, sum(known.values()))
-    for scale, bands in coarser.items():
+    for scale, scene in coarser.items():
         count = round(wanted * known[scale] / total)
         for _ in range(count * TRIES):
-            patch = _patch(bands, ratio, sampling, rng) if count else None
+            patch = _patch(scene, ratio, sampling, rng) if count else None
             if patch is not None:
                 yield patch | {"scale": np.array(scale, np.uint8)}
                 count -= 1
 
 
-def _coarser(native: Bands, scale: int) -> Bands:
+@dataclass(frozen=True)
+class Scene:
+    """A scene to cut patches from."""
+
+    bands: Bands
+    """Values, those of narrow gaps among them, NaN in wider ones."""
+    known: dict[int, NDArray[np.bool_]]
+    """What was measured (band, y, x)."""
+
+
+def _coarser(native: Bands, without_gaps: Bands, scale: int) -> Scene:
     """A scene whose pixels are `scale` times as large, cut to what all bands fill."""
+    known = {res: np.isfinite(bands) for res, bands in native.items()}
     if scale == 1:
-        return native
+        return Scene(without_gaps, known)
     operator = Degradation(scale)
     cells = [size // scale for size in native[60].shape[1:]]
-    result = {}
-    for res, bands in native.items():
+    values = {}
+    for res, bands in without_gaps.items():
         rows, cols = (cell * scale * (60 // res) for cell in cells)
-        value, weight = operator.weighted(
-            bands[:, :rows, :cols], np.isfinite(bands[:, :rows, :cols])
-        )
-        result[res] = np.where(weight >= MIN_WEIGHT, value, np.float32(np.nan))
-    return result
+        part, measured = bands[:, :rows, :cols], known[res][:, :rows, :cols]
+        value, weight = operator.weighted(part, np.isfinite(part))
+        values[res] = np.where(weight >= MIN_WEIGHT, value, np.float32(np.nan))
+        known[res] = operator.weighted(part, measured)[1] >= MIN_WEIGHT
+    return Scene(values, known)
 
 
 def _patch(
-    bands: Bands, ratio: int, sampling: Sampling, rng: np.random.Generator
+    scene: Scene, ratio: int, sampling: Sampling, rng: np.random.Generator
 ) -> dict[str, NDArray[Any]] | None:
     """One patch from a random place, or None where it is to be rejected."""
-    size, target = sampling.size, bands[10 * ratio]
+    size, target = sampling.size, scene.bands[10 * ratio]
     room = [length - size for length in target.shape[1:]]
     if min(room) < 0:
         return None
     corner = tuple(int(rng.integers(each + 1)) for each in room)
-    made = degraded(bands, ratio, corner, size)
     rows, cols = (slice(start, start + size) for start in corner)
-    truth = np.where(made.learnable, target[:, rows, cols], np.float32(np.nan))
+    made = degraded(scene, ratio, corner, size)
+    learnable = made.learnable & scene.known[10 * ratio][:, rows, cols]
+    truth = np.where(learnable, target[:, rows, cols], np.float32(np.nan))
     if np.isfinite(truth).mean() < sampling.min_valid or _cloud(made) > sampling.max_cloud:
         return None
     inputs = {f"b{res}": pack(_filled(array)) for res, array in made.inputs.items()}
@@ -249,13 +264,13 @@ class Degraded:
     """Where the 10 m bands were made of known pixels for the most part (y, x)."""
 
 
-def degraded(bands: Bands, ratio: int, corner: tuple[int, ...], size: int) -> Degraded:
+def degraded(scene: Scene, ratio: int, corner: tuple[int, ...], size: int) -> Degraded:
     """Degrade the part of a scene under a patch, with the context that the blur reads.
 
     Parameters
     ----------
-    bands : dict of float32 arrays (band, y, x)
-        Native bands by resolution, NaN = no data.
+    scene : Scene
+        Native bands.
     ratio : int
         Factor.
     corner, size : (row, column), int
@@ -265,7 +280,7 @@ def degraded(bands: Bands, ratio: int, corner: tuple[int, ...], size: int) -> De
     inputs, learnable = {}, np.ones((size, size), bool)
     for res in _resolutions(ratio):
         # A pixel of the target measures `step` pixels here; of the context, whole coarse pixels.
-        array, margin = bands[res], -(-operator.radius // ratio) * ratio
+        array, margin = scene.bands[res], -(-operator.radius // ratio) * ratio
         cuts, inner = [], []
         for start, length in zip(corner, array.shape[1:], strict=True):
             first, last = start * 10 * ratio // res, (start + size) * 10 * ratio // res
@@ -279,7 +294,8 @@ def degraded(bands: Bands, ratio: int, corner: tuple[int, ...], size: int) -> De
         value, weight = (each[:, *inner] for each in operator.weighted(part, np.isfinite(part)))
         inputs[res] = np.where(weight >= MIN_WEIGHT, value, np.float32(np.nan))
         if res == RESOLUTIONS[0]:
-            learnable = weight.min(axis=0) >= LEARNABLE
+            measured = operator.weighted(part, scene.known[res][:, *cuts])[1][:, *inner]
+            learnable = measured.min(axis=0) >= LEARNABLE
     return Degraded(inputs, learnable)
 
 

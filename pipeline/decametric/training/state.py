@@ -24,8 +24,8 @@ class State:
 
     weights: Arrays
     """Of the network as it is."""
-    best: Arrays
-    """Of the network where it validated best."""
+    kept: Arrays
+    """Of the network that becomes the bundle."""
     optimizer: Arrays
     """Variables of the optimiser, its counter of steps among them."""
     history: list[Epoch]
@@ -35,7 +35,7 @@ class State:
         """Write it; a reader finds the old state or the new one, never a part."""
         arrays = {
             f"{name}{index}": value
-            for name in ("weights", "best", "optimizer")
+            for name in ("weights", "kept", "optimizer")
             for index, value in enumerate(getattr(self, name))
         }
         history = np.array(json.dumps([asdict(each) for each in self.history]))
@@ -49,7 +49,7 @@ class State:
         with np.load(file) as stored:
             lists = {
                 name: [stored[f"{name}{n}"] for n in range(_count(stored.files, name))]
-                for name in ("weights", "best", "optimizer")
+                for name in ("weights", "kept", "optimizer")
             }
             history = [Epoch(**each) for each in json.loads(str(stored["history"]))]
         return cls(history=history, **lists)
