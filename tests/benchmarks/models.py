@@ -50,12 +50,12 @@ LIMITS = (
     "MODELS.md for every band of scenes of other kinds."
 )
 CHOICE = {
-    ("L2A", 6): (
-        " Which of several 6x networks serves L2A was decided on the L2A scenes of the test split, "
+    "L2A": (
+        " Which of several networks serves L2A was decided on the L2A scenes of the test split, "
         "for the validation split has none."
     )
 }
-"""What is to be told of a choice beside `LIMITS`, by level and ratio."""
+"""What is to be told of a choice beside `LIMITS`, by level."""
 
 HEAD = """\
 # Models
@@ -202,7 +202,7 @@ def into_cards(found: dict[str, xr.Dataset]) -> None:
                     errors = here["rmse"].sel(band=list(card.bands_out)).values * DN
                     row = dict(zip(card.bands_out, errors.round(1).tolist(), strict=True))
                     told.setdefault(item, {})[name] = row
-        limits = LIMITS + CHOICE.get((card.level, card.ratio), "")
+        limits = LIMITS + CHOICE.get(card.level, "")
         replace(card, scores=card.scores | {"items": told}, limits=limits).save(bundle)
 
 
