@@ -122,5 +122,9 @@ def test_teaching_needs_a_teacher_and_at_most_eight_orientations(patch_sets, tmp
     learn, choose = patch_sets
     with pytest.raises(UsageError, match="teachers=2 needs a start, which is"):
         train(learn, replace(LEARNER, teachers=2), validation=choose, output=tmp_path)
+    train(learn, replace(LEARNER, steps=1, epochs=1), validation=choose, output=tmp_path / "start")
+    other = replace(LEARNER, teachers=2, context=3)
+    with pytest.raises(UsageError, match="context=3 is not that of the teacher, 0"):
+        train(learn, other, validation=choose, output=tmp_path / "x", fine_tune=tmp_path / "start")
     with pytest.raises(UsageError, match="teachers=9 must be from 0 to 8"):
         replace(LEARNER, teachers=9)

@@ -137,6 +137,9 @@ class _Run:
             self.teacher = open_network(Path(fine_tune).resolve(), start.sha256)
             self.model = _copy(self.teacher)
         if config.context is not None:
+            if config.teachers and config.context != self.context:
+                message = f"context={config.context} is not that of the teacher, {self.context}."
+                raise UsageError(message)
             self.context = config.context
         self.twin = networks.with_precision(self.model, config.precision)
         self.twin.compile(
