@@ -72,6 +72,13 @@ def test_a_recipe_is_followed_to_a_bundle(places, tmp_path):
     recipes.follow(tuned, places[0], places[1], tmp_path / "tuned", fine_tune=tmp_path)
 
 
+def test_a_recipe_without_its_teacher_is_refused_before_patches_are_built(places, tmp_path):
+    recipe = Recipe(config=replace(TINY, teachers=2))
+    with pytest.raises(UsageError, match="teachers=2 needs a start, which is the teacher"):
+        recipes.follow(recipe, places[0], places[1], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_recipe_may_start_from_another_which_is_followed_once(places, tmp_path):
     first = tmp_path / "first.toml"
     first.write_text(made.tiny_recipe(name="beginner", epochs=3))

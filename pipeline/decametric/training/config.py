@@ -132,6 +132,12 @@ class TrainConfig:
             message = f"teachers={self.teachers} must be from 0 to {ORIENTATIONS} orientations."
             raise UsageError(message)
 
+    def check_start(self, start: str | Path | None) -> None:
+        """Refuse to be taught without a bundle that is the start and teaches."""
+        if self.teachers and start is None:
+            message = f"teachers={self.teachers} needs a start, which is the teacher."
+            raise UsageError(message)
+
     @property
     def bundle_name(self) -> str:
         """Name of the bundle."""

@@ -125,10 +125,8 @@ class _Run:
         config = self.config
         keras.utils.set_random_seed(config.seed)
         _distribute()
+        config.check_start(fine_tune)
         if fine_tune is None:
-            if config.teachers:
-                message = f"teachers={config.teachers} needs a start, which is the teacher."
-                raise UsageError(message)
             self.model = _network(config)
         else:
             start = _card(Path(fine_tune), config)

@@ -95,6 +95,7 @@ def follow(
     folder, ratio = Path(output) / "run", recipe.config.ratio
     # Before the patches, which take long: a wrong bundle is found at once.
     start = None if fine_tune is None else bundle_of(fine_tune, ratio)
+    recipe.config.check_start(start or recipe.start)
     if start is None and recipe.start is not None:
         start = folder / "start"
         if not (start / "card.json").is_file():
