@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from decametric.degradation.operators import BlockMean
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -44,7 +46,7 @@ def closed(bands: Bands) -> Bands:
     result: Bands = {}
     for resolution, native in sorted(bands.items()):
         shape = native.shape[1:]
-        finer = [_block_means(array, resolution // res, shape) for res, array in result.items()]
+        finer = [BlockMean(resolution // res).forward(array) for res, array in result.items()]
         guides = np.concatenate(finer) if finer else np.empty((0, *shape), np.float32)
         array = native
         for axis in (1, 2):
@@ -53,14 +55,6 @@ def closed(bands: Bands) -> Bands:
             array = _interpolated(array, axis)
         result[resolution] = array
     return result
-
-
-def _block_means(array: Array, ratio: int, shape: tuple[int, ...]) -> Array:
-    """Means of ``ratio x ratio`` pixels, NaN where one of them is."""
-    rows, cols = shape
-    blocks = array[:, : rows * ratio, : cols * ratio].reshape(-1, rows, ratio, cols, ratio)
-    means: Array = blocks.mean(axis=(2, 4))
-    return means
 
 
 def _shifted(array: Array, step: int, axis: int) -> Array:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 LEARNABLE = 0.75
 """Least share of known 10 m pixels behind a target pixel that carries loss.
 
-With less the input is the mean of a part of the pixel, which lies beside its middle.
+With less the input is made of interpolated pixels, or of a part that lies beside the middle.
 """
 
 CHUNK = 32
@@ -231,7 +231,7 @@ def _coarser(native: Bands, without_gaps: Bands, scale: int) -> Scene:
         part, measured = bands[:, :rows, :cols], known[res][:, :rows, :cols]
         value, weight = operator.weighted(part, np.isfinite(part))
         values[res] = np.where(weight >= MIN_WEIGHT, value, np.float32(np.nan))
-        known[res] = operator.weighted(part, measured)[1] >= MIN_WEIGHT
+        known[res] = operator.share(measured, part.dtype) >= MIN_WEIGHT
     return Scene(values, known)
 
 
@@ -259,7 +259,7 @@ class Degraded:
     """The inputs of a patch."""
 
     inputs: Bands
-    """Degraded bands, NaN where less than half of their weight was known."""
+    """Degraded bands, NaN where less than half of their weight was known or closed."""
     learnable: NDArray[np.bool_]
     """Where the 10 m bands were made of known pixels for the most part (y, x)."""
 
@@ -270,7 +270,7 @@ def degraded(scene: Scene, ratio: int, corner: tuple[int, ...], size: int) -> De
     Parameters
     ----------
     scene : Scene
-        Native bands.
+        Bands without narrow gaps, and what of them was measured.
     ratio : int
         Factor.
     corner, size : (row, column), int
@@ -294,8 +294,8 @@ def degraded(scene: Scene, ratio: int, corner: tuple[int, ...], size: int) -> De
         value, weight = (each[:, *inner] for each in operator.weighted(part, np.isfinite(part)))
         inputs[res] = np.where(weight >= MIN_WEIGHT, value, np.float32(np.nan))
         if res == RESOLUTIONS[0]:
-            measured = operator.weighted(part, scene.known[res][:, *cuts])[1][:, *inner]
-            learnable = measured.min(axis=0) >= LEARNABLE
+            measured = operator.share(scene.known[res][:, *cuts], part.dtype)
+            learnable = measured[:, *inner].min(axis=0) >= LEARNABLE
     return Degraded(inputs, learnable)
 
 
