@@ -79,6 +79,12 @@ def test_a_recipe_without_its_teacher_is_refused_before_patches_are_built(places
     assert not list(tmp_path.iterdir())
 
 
+def test_a_recipe_for_either_ratio_must_be_told_which():
+    with pytest.raises(UsageError, match=r"full-l1c\.toml: missing 'ratio'; state it"):
+        recipes.open_recipe("full-l1c")
+    assert recipes.open_recipe("full-l1c", ratio=6).config.ratio == 6
+
+
 def test_a_recipe_may_start_from_another_which_is_followed_once(places, tmp_path):
     first = tmp_path / "first.toml"
     first.write_text(made.tiny_recipe(name="beginner", epochs=3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -184,7 +184,7 @@ def read_recipe(path: str | Path, **overrides: Any) -> Recipe:  # noqa: ANN401
     Raises
     ------
     UsageError
-        If it cannot be read, or has a field that there is not.
+        If it cannot be read, has a field that there is not, or lacks ratio or level.
     """
     try:
         values = tomllib.loads(Path(path).read_text())
@@ -206,6 +206,12 @@ def _filled(kind: type[Any], values: dict[str, Any], where: str) -> Any:  # noqa
     known = [each.name for each in fields(kind)]
     if unknown := sorted(set(values) - set(known)):
         message = f"{where}: {', '.join(unknown)} is no setting; choose from {', '.join(known)}."
+        raise UsageError(message)
+    needed = [each.name for each in fields(kind) if each.default is each.default_factory is MISSING]
+    if lacking := [name for name in needed if name not in values]:
+        message = (
+            f"{where}: missing {', '.join(map(repr, lacking))}; state it there or as an option."
+        )
         raise UsageError(message)
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
