@@ -26,18 +26,41 @@ def test_the_loss_is_the_mean_over_known_pixels(kind):
     np.testing.assert_allclose(float(found), expected, rtol=1e-5)
 
 
-def test_rmse_is_that_of_each_band_of_each_patch_that_is_known():
+@pytest.mark.parametrize(("kind", "counted"), [("rmse", np.asarray), ("log", np.log)])
+def test_the_rmse_is_that_of_each_band_of_each_patch_that_is_known(kind, counted):
     values, weights, output = example()
     weights[1, ..., 2] = 0
-    expected = [
+    roots = [
         np.sqrt(np.mean((output - values)[n, ..., band][weights[n, ..., band] == 1] ** 2))
         for n, band in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     ]
-    found = masked_loss("rmse", 2, project=False)(np.concatenate([values, weights], -1), output)
-    np.testing.assert_allclose(float(found), np.mean(expected), rtol=1e-5)
+    found = masked_loss(kind, 2, project=False)(np.concatenate([values, weights], -1), output)
+    np.testing.assert_allclose(float(found), np.mean(counted(roots)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["l1", "rmse"])
+def test_by_the_logarithm_a_share_of_the_error_counts_the_same_on_any_land():
+    values, weights, output = example()
+    target, loss = np.concatenate([values, weights], -1), masked_loss("log", 2, project=False)
+    gains = []
+    for patch in range(2):
+        better = output.copy()
+        better[patch] += (values[patch] - output[patch]) / 10
+        gains.append(float(loss(target, output)) - float(loss(target, better)))
+    output[1] = values[1] + (output[1] - values[1]) / 50  # land of little contrast
+    better = output.copy()
+    better[1] += (values[1] - output[1]) / 10
+    gains.append(float(loss(target, output)) - float(loss(target, better)))
+    np.testing.assert_allclose(gains, -np.log(0.9) / 2, rtol=0.01)
+
+
+def test_by_the_logarithm_what_is_right_already_has_an_end():
+    values, weights, _ = example()
+    loss = masked_loss("log", 2, project=False)
+    found = float(loss(np.concatenate([values, weights], -1), values))
+    assert found == pytest.approx(np.log(1e-3))
+
+
+@pytest.mark.parametrize("kind", ["l1", "rmse", "log"])
 @pytest.mark.parametrize("projected", [False, True])
 def test_what_is_masked_does_not_matter(kind, projected):
     values, weights, output = example()
@@ -59,7 +82,7 @@ def test_the_projected_error_is_that_of_the_projected_output(ratio):
     assert np.abs(operator.forward(np.ascontiguousarray(found))).max() < 2e-3
 
 
-@pytest.mark.parametrize("kind", ["l1", "l2", "rmse"])
+@pytest.mark.parametrize("kind", ["l1", "l2", "rmse", "log"])
 def test_nothing_known_is_no_loss(kind):
     values, weights, output = example()
     target = np.concatenate([values, 0 * weights], -1)

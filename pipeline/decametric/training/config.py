@@ -91,9 +91,10 @@ class TrainConfig:
     """Largest norm of the gradients of a step."""
     average: float = 0.0
     """Momentum of the moving average that replaces the weights after each epoch; 0: none."""
-    loss: Literal["l1", "l2", "rmse"] = "l1"
+    loss: Literal["l1", "l2", "rmse", "log"] = "l1"
     """Mean absolute or squared difference over the pixels that are known; or the RMSE in each band
-    of each patch, averaged, which is what networks are judged by."""
+    of each patch, averaged, which is what networks are judged by; or its logarithm: a tenth less
+    error counts the same on land with much contrast and with little."""
     project: bool = False
     """Project the output onto the measured bands before the loss, as it will be in use."""
     teachers: int = 0

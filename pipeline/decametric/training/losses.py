@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 TINY = 1e-8
 """Added to a mean square before its root, whose slope at nothing is infinite; 0.2 DN, squared."""
 
+NOISE = 1e-6
+"""Added to a mean square before its logarithm, which has no lower end; 2 DN, squared."""
+
 
 def masked_loss(kind: str, ratio: int, *, project: bool) -> Callable[[Tensor, Tensor], Tensor]:
     """A loss for `keras.Model.compile`.
 
     Parameters
     ----------
-    kind : {"l1", "l2", "rmse"}
+    kind : {"l1", "l2", "rmse", "log"}
         Mean absolute or mean squared error over the known pixels; or the RMSE over those of each
-        band of each patch, averaged over bands and patches that have any.
+        band of each patch, or its natural logarithm, averaged over bands and patches that have any.
     ratio : int
         Ratio of the network.
     project : bool
@@ -47,12 +50,12 @@ def masked_loss(kind: str, ratio: int, *, project: bool) -> Callable[[Tensor, Te
         error = (ops.cast(output, "float32") - values) * weights
         if project:
             error = unseen(error, Degradation(ratio)) * known
-        if kind == "rmse":
+        if kind in ("rmse", "log"):
             count = ops.sum(known, axis=(1, 2))
-            squares = ops.sum(ops.square(error), axis=(1, 2))
-            roots = ops.sqrt(squares / ops.maximum(count, 1.0) + TINY)
+            square = ops.sum(ops.square(error), axis=(1, 2)) / ops.maximum(count, 1.0)
+            each = ops.sqrt(square + TINY) if kind == "rmse" else ops.log(square + NOISE) / 2
             some = ops.cast(count > 0, "float32")
-            return ops.sum(roots * some) / ops.maximum(ops.sum(some), 1.0)
+            return ops.sum(each * some) / ops.maximum(ops.sum(some), 1.0)
         size = ops.abs(error) if kind == "l1" else ops.square(error)
         return ops.sum(size) / ops.maximum(ops.sum(known), 1.0)
 
