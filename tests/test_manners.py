@@ -205,7 +205,7 @@ def test_what_ctrl_c_broke_off_is_not_lamented():
     [
         ("scenes.catalogs.search", ["search", "--datetime", "2024"]),
         ("evaluation.report.score", ["assess", "CATALOG"]),
-        ("evaluation.compare.compare_all", ["compare", "a", "b"]),
+        ("evaluation.compare.compare", ["compare", "a", "b"]),
         ("demo.run", ["demo"]),
         ("training.recipe.follow", ["train", "CATALOG", "--config", "fast-l1c-2x", "-o", "OUT"]),
     ],

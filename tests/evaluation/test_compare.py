@@ -14,7 +14,7 @@ from PIL import Image
 
 from decametric.cli import cli
 from decametric.errors import SceneError, UsageError
-from decametric.evaluation.compare import compare, compare_all
+from decametric.evaluation.compare import compare, pairs
 from decametric.evaluation.rasters import open_raster
 
 HERE = Affine(10, 0, 300000, 0, -10, 6200040)
@@ -199,22 +199,26 @@ def folders(tmp_path, images, first, second):
 
 def test_folders_are_matched_by_name(images, tmp_path):
     both = folders(tmp_path, images, ["x.tif", "y.TIF"], ["x.tif", "y.TIF"])
-    found = compare_all(*both, metrics=["rmse"])
+    result = run(*both, "--metric", "rmse", "--json")
+    found = {}
+    for row in json.loads(result.stdout)["scores"]:
+        found.setdefault(row.pop("image"), []).append(row)
     assert list(found) == ["x.tif", "y.TIF"]
-    assert found["x.tif"].equals(found["y.TIF"])
+    assert found["x.tif"] == found["y.TIF"]
+    assert found["x.tif"][0]["value"] > 0
 
 
 def test_files_without_partner_are_named(images, tmp_path):
     both = folders(tmp_path, images, ["x.tif", "y.tif"], ["x.tif", "z.tif"])
     with pytest.raises(UsageError, match=r"y\.tif, z\.tif"):
-        compare_all(*both, metrics=["rmse"])
+        pairs(*both)
     with pytest.raises(UsageError, match="two of a kind"):
-        compare_all(both[0], both[1] / "x.tif", metrics=["rmse"])
+        pairs(both[0], both[1] / "x.tif")
 
 
 def test_a_folder_without_rasters_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no raster"):
-        compare_all(tmp_path, tmp_path)
+        pairs(tmp_path, tmp_path)
 
 
 def run(*words):

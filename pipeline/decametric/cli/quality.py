@@ -81,9 +81,12 @@ def compare(reference: str, test: str, *, as_json: bool, **how: Any) -> None:  #
     Rasters are GeoTIFF, PNG, JPEG or groups of a Zarr store. Every band is compared by itself.
     Pixels without data do not count.
     """
-    from decametric.evaluation.compare import compare_all, document, lines
+    from decametric.evaluation.compare import compare, document, lines, pairs
 
-    found = compare_all(reference, test, **how)
+    todo, found = pairs(reference, test), dict[str, Any]()
+    with console.progress_bar("compare", lambda: (len(found), len(todo))):
+        for name, first, second in todo:
+            found[name] = compare(first, second, **how)
     if as_json:
         console.show_json(document(reference, test, found))
         return

@@ -18,7 +18,7 @@ from decametric.metrics import DEFAULT, REGISTRY, SPECTRAL, scores
 from decametric.metrics.pairs import SPATIAL, data_range_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 OF_DATA = "data"
 """Unit of scores that are values of the rasters themselves."""
@@ -78,44 +78,22 @@ def compare(
     return xr.Dataset({name: _with_mean(value) for name, value in found.items()}).compute()
 
 
-def compare_all(
-    reference: str | Path,
-    test: str | Path,
-    **how: Any,  # noqa: ANN401  (those of `compare`)
-) -> dict[str, xr.Dataset]:
-    """Compare two rasters, or the rasters of two folders that have the same name.
-
-    Parameters
-    ----------
-    reference, test : path
-        Two rasters or two folders.
-    **how
-        Keyword arguments of `compare`.
+def pairs(reference: str | Path, test: str | Path) -> list[tuple[str, Path, Path]]:
+    """Two rasters, or the rasters of two folders that have the same name.
 
     Returns
     -------
-    dict
-        Scores by the name of the test raster.
+    list of tuple
+        Name of the test raster, reference and test of every pair.
 
     Raises
     ------
     UsageError
         If a file of one folder has no partner in the other, or there are none.
     """
-    found = pairs(Path(reference), Path(test))
-    return {name: compare(first, second, **how) for name, first, second in found}
-
-
-def pairs(reference: Path, test: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Name, reference and test of every pair.
-
-    Raises
-    ------
-    UsageError
-        As `compare_all`.
-    """
+    reference, test = Path(reference), Path(test)
     if not (is_folder(reference) or is_folder(test)):
-        return iter([(test.name, reference, test)])
+        return [(test.name, reference, test)]
     if not (is_folder(reference) and is_folder(test)):
         message = f"One of {str(reference)!r} and {str(test)!r} is a folder; give two of a kind."
         raise UsageError(message)
@@ -126,7 +104,7 @@ def pairs(reference: Path, test: Path) -> Iterator[tuple[str, Path, Path]]:
     if not mine:
         message = f"{str(reference)!r} holds no raster (GeoTIFF, PNG, JPEG, Zarr)."
         raise UsageError(message)
-    return ((name, mine[name], its[name]) for name in mine)
+    return [(name, mine[name], its[name]) for name in mine]
 
 
 def rows(name: str, found: xr.Dataset) -> list[dict[str, Any]]:
