@@ -83,7 +83,8 @@ def compare(reference: str, test: str, *, as_json: bool, **how: Any) -> None:  #
     """
     from decametric.evaluation.compare import compare, document, lines, pairs
 
-    todo, found = pairs(reference, test), dict[str, Any]()
+    todo = pairs(reference, test)
+    found: dict[str, Any] = {}
     with console.progress_bar("compare", lambda: (len(found), len(todo))):
         for name, first, second in todo:
             found[name] = compare(first, second, **how)
