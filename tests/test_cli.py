@@ -124,6 +124,15 @@ def test_explain_computes_nothing_and_tells_the_size(catalog):
     assert run("explain", catalog).stdout.startswith("predictor")
 
 
+def test_the_mean_over_orientations_costs_their_number(catalog):
+    plans = [
+        next(iter(json.loads(run("explain", catalog, "--json", *words).stdout).values()))
+        for words in ((), ("--orientations", "4"))
+    ]
+    assert plans[1]["flops"] == 4 * plans[0]["flops"] > 0
+    assert plans[1] == plans[0] | {key: plans[1][key] for key in ("flops", "predictor")}
+
+
 def test_assess_scores_each_date_beside_interpolation(catalog):
     words = ("--predictor", "bicubic", "--metric", "rmse", "--metric", "ergas")
     result = run("assess", catalog, *words, "--json")
@@ -201,6 +210,7 @@ BAD = [
     (["sharpen", "CATALOG", "-o", "OUT", "--bands", "B13"], 2, "B13"),
     (["sharpen", "CATALOG", "-o", "OUT", "--bands", "B10"], 1, "B10"),
     (["sharpen", "CATALOG", "-o", "OUT", "--precision", "half"], 2, "half"),
+    (["sharpen", "CATALOG", "-o", "OUT", "--orientations", "3"], 2, "'3' is not one of"),
     (["sharpen", "CATALOG", "-o", "OUT", "--bbox", "0", "0", "1", "1"], 2, "outside"),
     (["sharpen", "CATALOG", "-o", "OUT", "--workers", "2", "--scheduler", "x:1"], 2, "--workers"),
     (["sharpen", "no/such.json", "-o", "OUT"], 1, "no/such.json"),

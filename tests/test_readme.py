@@ -136,15 +136,33 @@ def test_make_targets_named_in_the_documents_exist():
     assert named & {"demo", "test", "lint", "bench", "constraints", "clean", "docs"} <= targets
 
 
-def test_scores_are_those_of_models_md():
-    def rows(name):
-        lines = (ROOT / name).read_text().splitlines()
-        return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+def rows(name):
+    """Cells of all tables of a document."""
+    lines = (ROOT / name).read_text().splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
 
-    known = {(r[0], r[1], r[2].split("-")[0]): r[3] for r in rows("MODELS.md") if len(r) > 8}
+
+@pytest.fixture(scope="module")
+def rmse():
+    """Of an item, ratio and predictor, whose name is without the level, as MODELS.md has it."""
+    return {
+        (r[0], r[1], re.sub("-l[12][ac]", "", r[2])): r[3] for r in rows("MODELS.md") if len(r) > 8
+    }
+
+
+def test_scores_are_those_of_models_md(rmse):
     shown = [row for row in rows("README.md") if "`" in row[0] and len(row) == 7]
     assert len(shown) >= 4
     for row in shown:
         item = row[0].split("`")[1]
         keys = [(item, ratio, who) for ratio in ("2x", "6x") for who in ("bicubic", "aesr", "fast")]
-        assert row[1:] == [known[key] for key in keys]
+        assert row[1:] == [rmse[key] for key in keys]
+
+
+@pytest.mark.parametrize(("first", "name"), [("1", "fast"), ("4,", "fast, 4 orientations")])
+def test_what_orientations_gain_is_that_of_models_md(rmse, first, name):
+    (row,) = (r for r in rows("docs/howto/predictors.md") if r[0].split()[0] == first)
+    items = "S2A_33UUB_20170527_L1C_malmo", "S2B_43RCP_20200813_L2A_ssl4eo"
+    assert row[1:3] == [
+        ", ".join(rmse[item, ratio, name] for ratio in ("2x", "6x")) for item in items
+    ]

@@ -81,6 +81,13 @@ _scene = several(
         show_default=True,
         help="Arithmetic of networks.",
     ),
+    click.option(
+        "--orientations",
+        type=click.Choice([1, 2, 4, 8]),
+        default=1,
+        show_default=True,
+        help="Mean of networks over so many turned inputs: less error, so many times the cost.",
+    ),
     click.option("--offset", type=int, help="Radiometric offset, where an item leaves it open."),
     click.option("--any-level", is_flag=True, help="Take a scene of another level, too."),
     common,

@@ -9,12 +9,13 @@ import pytest
 
 from decametric.errors import UsageError
 from decametric.superres import networks
+from decametric.superres.orientations import mean_output
 from decametric.superres.presets import BANDS_OF_RATIO, open_network, read_card
 from decametric.training import fit
-from decametric.training.batches import PatchSet, arrays, reflectance, turned, turned_back
+from decametric.training.batches import PatchSet, arrays, reflectance
 from decametric.training.config import TrainConfig
 from decametric.training.fit import train
-from decametric.training.teaching import mean_output, taught
+from decametric.training.teaching import taught
 
 ALL = range(8)
 RNG = np.random.default_rng(0)
@@ -36,28 +37,6 @@ def network():
 @pytest.fixture(scope="module")
 def inputs():
     return tuple(RNG.random((2, 12, 12, bands), np.float32) for bands in (4, 6))
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_what_is_turned_is_turned_back(kind, inputs):
-    image = inputs[0]
-    assert (kind == 0) == np.array_equal(turned(image, kind), image)
-    np.testing.assert_array_equal(turned_back(turned(image, kind), kind), image)
-
-
-def test_one_orientation_is_the_network_itself(network, inputs):
-    np.testing.assert_array_equal(
-        mean_output(network, inputs, [0]), networks.run(network, list(inputs))
-    )
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_the_mean_over_all_orientations_turns_with_its_input(network, inputs, kind):
-    mean = mean_output(network, inputs, ALL)
-    found = mean_output(network, [turned(each, kind) for each in inputs], ALL)
-    np.testing.assert_allclose(found, turned(mean, kind), atol=1e-5)
-    plain = mean_output(network, [turned(each, kind) for each in inputs], [0])
-    assert (np.abs(plain - turned(mean, kind)).max() > 1e-3) or kind == 0
 
 
 def test_the_mean_is_taught_everywhere_with_the_weight_of_the_band(network, inputs):

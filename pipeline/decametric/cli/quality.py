@@ -36,11 +36,12 @@ def assess(items: str, *, as_json: bool, report: str | None, any_level: bool, **
     from decametric.superres.presets import predictor_for
 
     where = options.where(rest)
-    precision, area = rest["precision"], {key: rest[key] for key in ("bbox", "chunk", "offset")}
+    area = {key: rest[key] for key in ("bbox", "chunk", "offset")}
+    network = {key: rest[key] for key in ("precision", "orientations")}
     given = options.read_items(items)
     levels = [level(item) for item in given]
     names = rest["predictors"] or [None]
-    known = named([predictor_for(levels, name, precision=precision) for name in names])
+    known = named([predictor_for(levels, name, **network) for name in names])
     how = {"full_resolution": rest["full_resolution"], "any_level": any_level}
     how["metrics"] = rest["metrics"] or METRICS
     scenes = [load(group, **area) for group in by_tile(given).values()]

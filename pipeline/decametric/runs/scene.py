@@ -40,6 +40,8 @@ class Order:
     """Largest edge of the predictor's windows in 10 m pixels."""
     precision: Precision = "float32"
     """Arithmetic of networks."""
+    orientations: int = 1
+    """Orientations that networks take the mean over, see `load_predictor`."""
     offset: int | None = None
     """Radiometric offset where an item leaves it open."""
     any_level: bool = False
@@ -48,7 +50,9 @@ class Order:
     def open_predictor(self, items: Iterable[pystac.Item]) -> Predictor:
         """The predictor itself, for these scenes."""
         levels = (level(item) for item in items)
-        return predictor_for(levels, self.predictor, precision=self.precision)
+        return predictor_for(
+            levels, self.predictor, precision=self.precision, orientations=self.orientations
+        )
 
     def open_scene(self, items: Sequence[pystac.Item], predictor: Predictor) -> xr.DataTree:
         """The lazy scene with every band that is needed, and no other."""

@@ -58,6 +58,7 @@ def run_series(
     chunk: int | None = None,
     window: int = DEFAULT_CHUNK,
     precision: Precision = "float32",
+    orientations: int = 1,
     offset: int | None = None,
     any_level: bool = False,
     in_flight: int = 2,
@@ -94,6 +95,8 @@ def run_series(
         Edges of blocks and of the predictor's windows in 10 m pixels, see `load` and `sharpen`.
     precision : {"float32", "bfloat16"}
         Arithmetic of a predictor that is given by name.
+    orientations : {1, 2, 4, 8}
+        Orientations that such a predictor takes the mean over, see `load_predictor`.
     offset : int, optional
         Radiometric offset in digital numbers, where an item leaves it open.
     any_level : bool
@@ -134,6 +137,7 @@ def run_series(
         chunk=chunk,
         window=window,
         precision=precision,
+        orientations=orientations,
         offset=offset,
         any_level=any_level,
     )

@@ -183,6 +183,7 @@ def facts(predictor: Predictor) -> list[tuple[str, str]]:
         "halo": f"{predictor.halo} pixels of 10 m",
         "parameters": f"{parameters:,}" if parameters else None,
         "arithmetic": known.get("precision"),
+        "orientations": known.get("orientations"),
         "consistency": known.get("consistency"),
         "SHA-256": str(known.get("sha256", ""))[:12],
     }

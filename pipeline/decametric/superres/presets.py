@@ -31,6 +31,7 @@ from decametric.superres.architecture import (
 from decametric.superres.consistency import Consistent
 from decametric.superres.display import Shown
 from decametric.superres.feed import SCALING, network_inputs, network_output
+from decametric.superres.orientations import GROUPS, mean_output
 from decametric.superres.predictor import Bicubic, Bilinear, Joint, facts, of_resolution
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Card:
 
 @dataclass(frozen=True, repr=False)
 class KerasPredictor(Shown):
-    """A bundle as a predictor; it pickles as a path, a digest and a precision."""
+    """A bundle as a predictor; it pickles as a path and a digest."""
 
     path: Path
     """Folder of the bundle."""
@@ -114,6 +115,8 @@ class KerasPredictor(Shown):
     """The bundle's card."""
     precision: Precision = "float32"
     """Arithmetic of the hidden layers."""
+    orientations: int = 1
+    """The mean over so many orientations of the input is returned: 1, 2, 4 or 8."""
 
     @property
     def name(self) -> str:
@@ -143,7 +146,7 @@ class KerasPredictor(Shown):
     @cached_property
     def flops(self) -> int:
         """Floating-point operations for one 10 m pixel."""
-        return flops_per_pixel(read_config(self.path / "network.keras"))
+        return self.orientations * flops_per_pixel(read_config(self.path / "network.keras"))
 
     @cached_property
     def features(self) -> int:
@@ -165,16 +168,14 @@ class KerasPredictor(Shown):
     def provenance(self) -> dict[str, object]:
         """Name, digest and arithmetic."""
         facts = {"name": self.name, "ratio": self.card.ratio, "sha256": self.card.sha256}
-        return {**facts, "precision": self.precision}
+        return {**facts, "precision": self.precision, "orientations": self.orientations}
 
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        """The digest says it all."""
-        return self.card.sha256, self.precision
+    def __dask_tokenize__(self) -> tuple[str, str, int]:
+        """The digest says it all of the network."""
+        return self.card.sha256, self.precision, self.orientations
 
     def __call__(self, b10: Array, b20: Array, b60: Array) -> Array:
         """Run the network on one window: reflectance in, reflectance out."""
-        from decametric.superres.networks import run
-
         images = {
             resolution: array[None]
             for resolution, array in zip(RESOLUTIONS, (b10, b20, b60), strict=True)
@@ -185,7 +186,7 @@ class KerasPredictor(Shown):
         # One network call at a time in a process: its own threads fill the machine or the GPU,
         # while Dask's other threads read and write.
         with _running:
-            output = run(model, inputs)
+            output = mean_output(model, inputs, GROUPS[self.orientations])
         sharp: Array = network_output(output, gain, self.card.scaling)[0]
         return sharp
 
@@ -320,7 +321,11 @@ def read_card(folder: Path) -> Card:
 
 
 def load_predictor(
-    name: str | Path, *, precision: Precision = "float32", consistency: bool = True
+    name: str | Path,
+    *,
+    precision: Precision = "float32",
+    orientations: int = 1,
+    consistency: bool = True,
 ) -> Predictor:
     """The predictor of a name or a preset folder.
 
@@ -330,6 +335,10 @@ def load_predictor(
         ``"bicubic"``, ``"bilinear"``, the name of a shipped preset, or the path of a preset.
     precision : {"float32", "bfloat16"}
         Arithmetic of the hidden layers; bfloat16 is faster where the hardware has it.
+    orientations : {1, 2, 4, 8}
+        Return the mean of the network over so many orientations of its input (as it is, half turns,
+        quarter turns, those and their mirror images): less error at so many times the cost. With 8
+        the result of a turned scene is the turned result.
     consistency : bool
         Project the output so that, degraded, it equals the measured bands.
 
@@ -344,6 +353,9 @@ def load_predictor(
     """
     if precision not in ("float32", "bfloat16"):
         message = f"precision={precision!r} is unknown; use float32 or bfloat16."
+        raise UsageError(message)
+    if orientations not in GROUPS:
+        message = f"orientations={orientations!r} are no whole; use 1, 2, 4 or 8."
         raise UsageError(message)
     if str(name) in INTERPOLATIONS:
         return INTERPOLATIONS[str(name)]
@@ -360,9 +372,10 @@ def load_predictor(
     members: list[Predictor] = []
     for bundle, card in cards.items():
         check_digest(bundle / "network.keras", card.sha256)
-        member = KerasPredictor(bundle.resolve(), card, precision)
+        member = KerasPredictor(bundle.resolve(), card, precision, orientations)
         members.append(Consistent(member) if consistency else member)
-    return Joint(folder.name, tuple(members), levels.pop())
+    mean = "" if orientations == 1 else f", {orientations} orientations"
+    return Joint(folder.name + mean, tuple(members), levels.pop())
 
 
 def predictor_for(
@@ -370,6 +383,7 @@ def predictor_for(
     predictor: Predictor | str | Path | None = None,
     *,
     precision: Precision = "float32",
+    orientations: int = 1,
 ) -> Predictor:
     """The predictor that was asked for, or the default one of the scenes.
 
@@ -381,6 +395,8 @@ def predictor_for(
         Returned as it is, or opened by `load_predictor`. Default: `DEFAULT_PRESETS`.
     precision : {"float32", "bfloat16"}
         Arithmetic of a predictor that is opened.
+    orientations : {1, 2, 4, 8}
+        Orientations that it takes the mean over.
 
     Raises
     ------
@@ -398,7 +414,7 @@ def predictor_for(
             raise UsageError(message)
         predictor = DEFAULT_PRESETS[str(levels.pop())]
     if isinstance(predictor, (str, Path)):
-        return load_predictor(predictor, precision=precision)
+        return load_predictor(predictor, precision=precision, orientations=orientations)
     return predictor
 
 

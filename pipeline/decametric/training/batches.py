@@ -13,7 +13,7 @@ from decametric.bands import RESOLUTIONS
 from decametric.errors import DecametricError
 from decametric.store.packing import PACKING
 from decametric.superres.feed import SCALING, network_inputs
-from decametric.training.config import ORIENTATIONS
+from decametric.superres.orientations import ORIENTATIONS, turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 FOREIGN_GAIN = 0.5
 """Standard deviation of the logarithm of the factors of `TrainConfig.foreign`."""
-
-TURNS = ORIENTATIONS // 2
-"""Quarters of a full turn; each comes as it is and flipped."""
 
 POOL = 16
 """Chunks that are mixed at a time: memory grows with it, not with the patch set."""
@@ -161,18 +158,6 @@ def _recoloured(patches: Patches, config: TrainConfig, rng: np.random.Generator)
         if name == coarsest:
             result["target"] = patches["target"] * gain + offset
     return result
-
-
-def turned(images: Array, kind: int) -> Array:
-    """(any, y, x, ...) in one of eight orientations: turned, and flipped from the fifth on."""
-    result = np.rot90(images, kind % TURNS, axes=(1, 2))
-    return result[:, :, ::-1] if kind >= TURNS else result
-
-
-def turned_back(images: Array, kind: int) -> Array:
-    """The inverse of `turned`."""
-    flipped = images[:, :, ::-1] if kind >= TURNS else images
-    return np.rot90(flipped, -kind % TURNS, axes=(1, 2))
 
 
 def arrays(patches: Patches, context: int = 0) -> tuple[tuple[Array, ...], Array]:

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from decametric.errors import UsageError
-
-ORIENTATIONS = 8
-"""Ways in which a square patch can lie: four turns, each as it is and flipped."""
+from decametric.superres.orientations import ORIENTATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
