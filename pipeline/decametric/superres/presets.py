@@ -171,7 +171,7 @@ class KerasPredictor(Shown):
         return {**facts, "precision": self.precision, "orientations": self.orientations}
 
     def __dask_tokenize__(self) -> tuple[str, str, int]:
-        """The digest says it all of the network."""
+        """Digest, arithmetic and orientations say it all."""
         return self.card.sha256, self.precision, self.orientations
 
     def __call__(self, b10: Array, b20: Array, b60: Array) -> Array:
@@ -355,7 +355,7 @@ def load_predictor(
         message = f"precision={precision!r} is unknown; use float32 or bfloat16."
         raise UsageError(message)
     if orientations not in GROUPS:
-        message = f"orientations={orientations!r} are no whole; use 1, 2, 4 or 8."
+        message = f"orientations={orientations!r} is unknown; use 1, 2, 4 or 8."
         raise UsageError(message)
     if str(name) in INTERPOLATIONS:
         return INTERPOLATIONS[str(name)]
