@@ -80,11 +80,12 @@ def level_of(preset: Path) -> str:
 
 def scored(item: pystac.Item, presets: list[Path]) -> xr.Dataset:
     """All metrics of an item for the presets of its level; ours with turned inputs, too."""
-    fitting = []
-    for path in (path for path in presets if level_of(path) == level(item)):
-        fitting.append(load_predictor(path))
-        if path in shipped():
-            fitting.append(load_predictor(path, orientations=4))
+    fitting = [
+        load_predictor(path, orientations=count)
+        for path in presets
+        if level_of(path) == level(item)
+        for count in ((1, 4) if path in shipped() else (1,))
+    ]
     return assess(load([item]), fitting, metrics=METRICS).compute()
 
 

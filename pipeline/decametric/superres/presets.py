@@ -107,7 +107,7 @@ class Card:
 
 @dataclass(frozen=True, repr=False)
 class KerasPredictor(Shown):
-    """A bundle as a predictor; it pickles as a path and a digest."""
+    """A bundle as a predictor; it pickles as a path and a card, without the weights."""
 
     path: Path
     """Folder of the bundle."""
@@ -166,7 +166,7 @@ class KerasPredictor(Shown):
 
     @property
     def provenance(self) -> dict[str, object]:
-        """Name, digest and arithmetic."""
+        """Name, digest, arithmetic and orientations."""
         facts = {"name": self.name, "ratio": self.card.ratio, "sha256": self.card.sha256}
         return {**facts, "precision": self.precision, "orientations": self.orientations}
 
