@@ -10,9 +10,11 @@ This module imports Keras when it is imported; nothing light may import it at it
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -238,6 +240,19 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
 def load(file: Path) -> keras.Model:
     """Open a ``.keras`` file in safe mode: no Lambda, no pickle, nothing but layers and arrays."""
     return keras.models.load_model(file, compile=False, safe_mode=True)
+
+
+def save(model: keras.Model, file: Path) -> None:
+    """Write a ``.keras`` file, packed, without the dates of Keras: equal weights, equal bytes."""
+    model.save(file)
+    with zipfile.ZipFile(file) as source:
+        entries = {name: source.read(name) for name in source.namelist()}
+    told = json.loads(entries["metadata.json"])
+    entries["metadata.json"] = json.dumps({"keras_version": told["keras_version"]}).encode()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
+        for name, content in entries.items():
+            entry = zipfile.ZipInfo(name)  # of 1980
+            target.writestr(entry, content, zipfile.ZIP_DEFLATED, compresslevel=9)
 
 
 def run(model: keras.Model, inputs: list[Any]) -> Any:  # noqa: ANN401  (array of the backend's)

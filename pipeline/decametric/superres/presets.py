@@ -280,9 +280,11 @@ def save_bundle(
     if level not in ("L1C", "L2A"):
         message = f"level={level!r} is not a level; use L1C or L2A."
         raise UsageError(message)
+    from decametric.superres.networks import save
+
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "network.keras"
-    model.save(file)
+    save(model, file)
     radius = receptive_radius(read_config(file))
     bands_in, bands_out = BANDS_OF_RATIO[ratio]
     card = Card(

@@ -17,7 +17,6 @@ from decametric.errors import UsageError
 from decametric.superres import networks  # first: it keeps TensorFlow quiet
 from decametric.superres.presets import BANDS_OF_RATIO, open_network, read_card, save_bundle
 from decametric.training.batches import PatchSet, arrays, augmented
-from decametric.training.compact import compact
 from decametric.training.history import (
     Epoch,
     kept,
@@ -190,8 +189,9 @@ class _Run:
         write_log(self.history, self.folder / "log.csv")
 
     def save_bundle(self) -> Card:
-        """The weights of the epoch to keep as a bundle."""
-        self.model.set_weights(self.kept)
+        """The weights of the epoch to keep as a bundle, in float32, rounded to `storage`."""
+        storage = self.config.storage
+        self.model.set_weights([each.astype(storage).astype("float32") for each in self.kept])
         epoch = kept(self.config, self.history)
         scores = {
             "validation": self.validation.items,
@@ -199,7 +199,7 @@ class _Run:
             "rmse_dn": epoch.bands,
             "bicubic_dn": epoch.bands_bicubic,
         }
-        card = save_bundle(
+        return save_bundle(
             _copy(self.model),  # the network itself may carry the optimiser along
             self.output,
             name=self.config.bundle_name,
@@ -215,7 +215,6 @@ class _Run:
             scores=scores,
             licence="Apache-2.0; contains modified Copernicus Sentinel data",
         )
-        return compact(self.output) if self.config.storage == "float16" else card
 
     # === Epochs ===
 
