@@ -264,7 +264,7 @@ def save_bundle(
     context: int = 0,
     **facts: Any,  # noqa: ANN401  (fields of Card)
 ) -> Card:
-    """Write a network and its card.
+    """Write a network and its card: equal weights have an equal digest.
 
     Parameters
     ----------
@@ -277,11 +277,11 @@ def save_bundle(
     **facts
         Further fields of the card: ``training``, ``scores``, ``limits``, ``licence``.
     """
+    from decametric.superres.networks import save
+
     if level not in ("L1C", "L2A"):
         message = f"level={level!r} is not a level; use L1C or L2A."
         raise UsageError(message)
-    from decametric.superres.networks import save
-
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "network.keras"
     save(model, file)
