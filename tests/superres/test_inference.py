@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import zipfile
 from dataclasses import dataclass
 
 import cloudpickle
@@ -277,9 +276,7 @@ def test_nothing_is_computed_before_it_is_asked_for():
 def test_graphs_hold_no_pixels_and_no_weights(tiny):
     scene = made.scene_of(untouchable_bands(120, 60), 60)
     graph = sharpen(scene, tiny, window=60)["B11"].data.dask
-    with zipfile.ZipFile(tiny / "2x/network.keras") as network:
-        unpacked = sum(entry.file_size for entry in network.infolist())
-    assert len(cloudpickle.dumps(dict(graph))) < 50_000 < unpacked
+    assert len(cloudpickle.dumps(dict(graph))) < 40_000 < (tiny / "2x/network.keras").stat().st_size
 
 
 def test_different_predictors_do_not_share_results():

@@ -205,6 +205,7 @@ def test_float16_bundles_are_half_as_large_and_predict_the_same(trained, patch_s
     shapes = ((4, 60, 60), (6, 30, 30), (0, 10, 10))
     given = [rng.uniform(0, 0.5, shape).astype("f4") for shape in shapes]
     made = [load_predictor(f)(*given) for f in (folder, tmp_path / "small")]
+    assert not np.array_equal(made[1], made[0])
     np.testing.assert_allclose(made[1], made[0], atol=2e-4)  # two digital numbers, at random input
 
 
