@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -13,15 +14,31 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from decametric.bands import BANDS, NETWORK_BANDS
+from decametric.degradation import degrade_image
 from decametric.grid import nested
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 ORIGIN = (300000, 6200040)
 RES = {name: band.resolution for name, band in BANDS.items()} | {"SCL": 20}
+
+LONG = "read_by_a_function_whose_name_and_those_of_all_that_follow_it_are_longer_than_a_key_may_be"
+
+
+def images_with_long_names(count: int) -> Iterator[xr.DataArray]:
+    """Images of one chunk, each full of its own number, made coarser.
+
+    If all that tells 1000 keys apart is four digits of a hash, some are equal, as good as surely.
+    """
+    make = dask.delayed(np.full, pure=False)
+    for number in range(count):
+        source = make((4, 4), float(number), dask_key_name=f"{LONG}-{number}")
+        lazy = da.from_delayed(source, (4, 4), "f8")
+        yield degrade_image(xr.DataArray(lazy, dims=("y", "x")), 2)
 
 
 def random_bands(

@@ -16,6 +16,7 @@ import xarray as xr
 from distributed import Client, get_task_stream
 from run_fakes import ENVIRONMENT, HERE
 
+import made_scenes as made
 from decametric.errors import DecametricError
 from decametric.runs.series import run_series
 
@@ -68,6 +69,11 @@ def client(processes):
     with Client(scheduler_file=str(processes.scheduler_file)) as made:
         made.wait_for_workers(2, timeout=60)
         yield made
+
+
+def test_a_scheduler_that_fuses_long_chains_mixes_nothing_up(client):
+    found = client.gather(client.compute(list(made.images_with_long_names(1000))))
+    assert [round(float(image.mean())) for image in found] == list(range(1000))
 
 
 def where_tasks_ran(stream):

@@ -6,6 +6,7 @@ the sensor itself and the plain block mean are there to judge results with.
 
 from __future__ import annotations
 
+import decametric.fusion  # noqa: F401  (as for the bands of a scene)
 from decametric.degradation.images import MTF, OPERATORS, degrade_image
 from decametric.degradation.operators import MIN_WEIGHT, Degradation, Operator
 from decametric.degradation.scenes import degrade
