@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from dask import optimization
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-_name_all = optimization.default_fused_keys_renamer
+_name_all: Callable[..., Any] = optimization.default_fused_keys_renamer
 
 
 def fused_key(keys: Sequence[Any], max_fused_key_length: int = 120) -> Any:  # noqa: ANN401
