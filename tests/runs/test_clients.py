@@ -55,6 +55,12 @@ def test_a_network_gets_one_thread_to_compute_and_one_to_read_and_write():
     assert workers.environment(8)["TF_NUM_INTRAOP_THREADS"] == "8"
 
 
+def test_a_second_cluster_on_a_machine_starts_without_a_warning():
+    with client(workers=1) as first, client(workers=1) as second:
+        links = {made.scheduler_info()["services"]["dashboard"] for made in (first, second)}
+    assert len(links - {8787}) == 2
+
+
 def test_a_cluster_of_a_file(file, monkeypatch):
     import dask
 

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 15
 """Seconds to wait for a running scheduler."""
 
+NO_DASHBOARD = {
+    "dashboard_address": "127.0.0.1:0",
+    "scheduler_kwargs": {"dashboard": False},
+}
+"""Of a cluster that lives as long as a command.
+
+A scheduler without an address of the dashboard still serves its health there: on port 8787 of all
+interfaces, or with a warning on another, if a second cluster runs on this machine.
+"""
+
 _EXAMPLE = "decametric: {cluster: dask_jobqueue.SLURMCluster, workers: 4}"
 
 
@@ -106,7 +116,7 @@ def _local(workers: int, *, network: bool) -> Any:  # noqa: ANN401  (Dask's clus
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=threads(cores, network=network),
-        dashboard_address=None,
+        **NO_DASHBOARD,
         env=environment(cores),
     )
 
@@ -129,7 +139,7 @@ def _local_gpus() -> Any:  # noqa: ANN401  (Dask's clusters share no type)
         message = "--gpus needs the package dask-cuda; install it, or use --workers."
         raise DecametricError(message) from error
     try:
-        return LocalCUDACluster(threads_per_worker=2, dashboard_address=None)
+        return LocalCUDACluster(threads_per_worker=2, **NO_DASHBOARD)
     except Exception as error:
         message = f"--gpus finds no GPU that can be used ({error}); use --workers."
         raise DecametricError(message) from error
