@@ -1,14 +1,13 @@
 # ruff: noqa: INP001  (scripts of the site, no package)
 """Docstrings as the site needs them: complete, and with formulas that browsers draw by themselves.
 
-The sources are read, not imported, but for the metrics: a decorator adds what all of them share.
+The sources are read, not imported, but for the metrics: decorators add what many of them share.
 """
 
 from __future__ import annotations
 
 import re
 from importlib import import_module
-from inspect import cleandoc
 from typing import Any
 
 from griffe import Extension, Function, Object
@@ -26,8 +25,8 @@ class Docstrings(Extension):
         if obj.docstring is None:
             return
         text = obj.docstring.value
-        if isinstance(obj, Function) and any(str(d.value) == "documented" for d in obj.decorators):
-            text = cleandoc(getattr(import_module(obj.module.path), obj.name).__doc__)
+        if isinstance(obj, Function) and any("documented" in str(d.value) for d in obj.decorators):
+            text = getattr(import_module(obj.module.path), obj.name).__doc__
         text = BLOCK.sub(lambda found: found[1] + formula(found[2], "block"), text)
         obj.docstring.value = INLINE.sub(lambda found: formula(found[1], "inline"), text)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import griffe
 import pytest
 
 import decametric as dm
@@ -16,6 +18,13 @@ import decametric as dm
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PUBLIC = {*dm.__all__, *dm.metrics.__all__} - {"metrics"}
+FUNCTIONS = {
+    name: found
+    for module in (dm, dm.metrics)
+    for name in module.__all__
+    if inspect.isfunction(found := getattr(module, name))
+    and len(inspect.signature(found).parameters) > 1
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +56,21 @@ def test_formulas_and_shared_parameters_of_metrics_are_there(site):
     assert page.count("<math") > 20
     assert ":math:" not in page
     assert ".. math" not in page
-    assert page.count("keep_attrs</code>") >= len(dm.metrics.REGISTRY)
+    sections = page.split('<div class="doc doc-object doc-function">')[1:]
+    assert len(sections) >= len(dm.metrics.REGISTRY)
+    assert [section[:200] for section in sections if "keep_attrs</code>" not in section] == []
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstrings_describe_every_parameter(name):
+    found = FUNCTIONS[name]
+    described = [
+        parameter.name
+        for section in griffe.Docstring(inspect.getdoc(found)).parse("numpy")
+        if section.kind is griffe.DocstringSectionKind.parameters
+        for parameter in section.value
+    ]
+    assert sorted(described) == sorted(inspect.signature(found).parameters)
 
 
 def test_pages_load_nothing_from_elsewhere(site):

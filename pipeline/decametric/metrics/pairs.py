@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from inspect import cleandoc
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -298,28 +299,34 @@ def _weights(given: dict[str, xr.DataArray]) -> xr.DataArray | None:
     return weights.where(mask, 0)
 
 
-SHARED_PARAMETERS = """    reference, test : xarray.DataArray or xarray.Dataset
-        The truth and the image to judge, on exactly the same coordinates; any numeric type, NumPy
-        or Dask. Datasets are matched variable by variable.
-    dim : str, iterable of str, ... or None
-        Dimensions to reduce, the pixels of an image by default; None and ``...`` mean all. What
-        is named together is pooled before any root or logarithm is taken.
-    mask : xarray.DataArray or xarray.Dataset of bool, optional
-        True where a pixel counts.
-    weights : xarray.DataArray or xarray.Dataset, optional
-        How much each pixel counts, at least 0.
-    skipna : bool
-        Leave out pixels that are not finite in either image; False makes the score NaN instead.
-    keep_attrs : bool
-        Put the attributes of `reference` beneath those of the score.
+SHARED_PARAMETERS = """\
+reference, test : xarray.DataArray or xarray.Dataset
+    The truth and the image to judge, on exactly the same coordinates; any numeric type, NumPy
+    or Dask. Datasets are matched variable by variable.
+dim : str, iterable of str, ... or None
+    Dimensions to reduce, the pixels of an image by default; None and ``...`` mean all. What
+    is named together is pooled before any root or logarithm is taken.
+mask : xarray.DataArray or xarray.Dataset of bool, optional
+    True where a pixel counts.
+weights : xarray.DataArray or xarray.Dataset, optional
+    How much each pixel counts, at least 0.
+skipna : bool
+    Leave out pixels that are not finite in either image; False makes the score NaN instead.
+keep_attrs : bool
+    Put the attributes of `reference` beneath those of the score.
 """
 
 
 def documented(function: Function) -> Function:
     """Add what all metrics share to a docstring, before the parameters of its own if it has any."""
-    text = function.__doc__ or ""
-    heading = "    Parameters\n    ----------\n"
-    if heading not in text:
-        text = text.replace("    Returns\n", f"{heading}\n    Returns\n", 1)
-    function.__doc__ = text.replace(heading, heading + SHARED_PARAMETERS, 1)
+    return with_parameters(function, SHARED_PARAMETERS)
+
+
+def with_parameters(function: Function, shared: str) -> Function:
+    """Put parameters first in a docstring, without its indentation, which Python 3.13 strips."""
+    text = cleandoc(function.__doc__ or "")
+    heading = "Parameters\n----------\n"
+    if f"\n{heading}" not in text:
+        text = text.replace("\nReturns\n", f"\n{heading}\nReturns\n", 1)
+    function.__doc__ = text.replace(f"\n{heading}", f"\n{heading}{shared}", 1)
     return function

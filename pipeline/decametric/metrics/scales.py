@@ -21,6 +21,7 @@ from decametric.metrics.pairs import (
     chunked,
     resolve,
     stacked,
+    with_parameters,
 )
 from decametric.metrics.pixel import ratio_of
 
@@ -219,27 +220,25 @@ def _repeated(given: Any, ratio: int) -> xr.DataArray | None:  # noqa: ANN401  (
     return xr.DataArray(data, coords, bare.dims)
 
 
-SHARED_PARAMETERS = """    reference : xarray.DataArray or xarray.Dataset
-        What was measured, coarse. Any numeric type, NumPy or Dask.
-    test : xarray.DataArray or xarray.Dataset
-        What was made of it, with `ratio` times as many pixels along y and x. If both have
-        coordinates, the middle of each coarse pixel must be that of its fine ones, exactly.
-    dim : str, iterable of str, ... or None
-        Dimensions to reduce, the pixels of an image by default; None and ``...`` mean all.
-    mask : xarray.DataArray or xarray.Dataset of bool, optional
-        True where a pixel of the reference counts, and what was made of it.
-    weights : xarray.DataArray or xarray.Dataset, optional
-        How much each pixel of the reference counts, at least 0.
-    skipna : bool
-        Leave out pixels that are not finite in either image; False makes the score NaN instead.
-    keep_attrs : bool
-        Put the attributes of `reference` beneath those of the score.
+SHARED_PARAMETERS = """\
+reference : xarray.DataArray or xarray.Dataset
+    What was measured, coarse. Any numeric type, NumPy or Dask.
+test : xarray.DataArray or xarray.Dataset
+    What was made of it, with `ratio` times as many pixels along y and x. If both have
+    coordinates, the middle of each coarse pixel must be that of its fine ones, exactly.
+dim : str, iterable of str, ... or None
+    Dimensions to reduce, the pixels of an image by default; None and ``...`` mean all.
+mask : xarray.DataArray or xarray.Dataset of bool, optional
+    True where a pixel of the reference counts, and what was made of it.
+weights : xarray.DataArray or xarray.Dataset, optional
+    How much each pixel of the reference counts, at least 0.
+skipna : bool
+    Leave out pixels that are not finite in either image; False makes the score NaN instead.
+keep_attrs : bool
+    Put the attributes of `reference` beneath those of the score.
 """
 
 
 def documented_at_two_scales(function: Function) -> Function:
     """Add what all metrics of two scales share to a docstring, before its own parameters."""
-    heading = "    Parameters\n    ----------\n"
-    text = function.__doc__ or ""
-    function.__doc__ = text.replace(heading, heading + SHARED_PARAMETERS, 1)
-    return function
+    return with_parameters(function, SHARED_PARAMETERS)
