@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.12 chooses another; EXTRAS=dev installs more than the tests need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint docs notebooks constraints clean
+.PHONY: help demo test bench lint docs notebooks constraints floors clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,13 @@ constraints:  ## write constraints.txt anew from a clean installation on Python 
 	} > $(VENV)/constraints.txt
 	mv $(VENV)/constraints.txt constraints.txt
 	rm -rf $(VENV)/constraints
+
+floors:  ## run all tests on Python 3.11 with the oldest libraries that pyproject.toml allows
+	rm -rf $(VENV)/floors && python3.11 -m venv $(VENV)/floors
+	sed -nE 's/^    "([A-Za-z0-9-]+)(\[.*\])?>=([0-9.]+)".*/\1==\3/p' pyproject.toml > $(VENV)/floors.txt
+	$(VENV)/floors/bin/pip install --quiet --disable-pip-version-check -c $(VENV)/floors.txt -e ".[test]"
+	$(VENV)/floors/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -o filterwarnings=default
+	rm -rf $(VENV)/floors $(VENV)/floors.txt
 
 clean:  ## remove the environment, the demo and the site
 	rm -rf $(VENV) demo site

@@ -67,7 +67,8 @@ def test_ragged_blocks_are_whole(path):
 
 def test_a_scene_of_no_data_succeeds_all_masked(path):
     empty = fakes.dataset().map(
-        lambda band: band.where(band < -9) if band.dtype.kind == "f" else band * 0
+        lambda band: band.where(band < -9) if band.dtype.kind == "f" else band * 0,
+        keep_attrs=True,
     )
     write(empty, path)
     stored = opened(path)

@@ -17,6 +17,7 @@ import made_scenes as made
 from decametric.bands import BANDS_10M, BANDS_20M, BANDS_60M, SHARPENED
 from decametric.errors import BundleError, SceneError, UsageError
 from decametric.superres import networks, presets
+from decametric.superres.architecture import read_config
 from decametric.superres.consistency import Consistent
 from decametric.superres.inference import sharpen
 from decametric.superres.predictor import Bicubic, Bilinear, Predictor, provenance, upsample
@@ -89,6 +90,15 @@ def test_a_network_without_weights_returns_the_bilinear_bands(tmp_path):
     b10, b20, b60 = inputs()
     expected = upsample(b20, 2, "bilinear")
     np.testing.assert_allclose(member(b10, b20, b60[:0]), expected, rtol=1e-6)
+
+
+def test_no_bundle_tells_how_weights_were_drawn_which_an_older_keras_may_not_know(tmp_path):
+    small(tmp_path / "new")
+    for file in [tmp_path / "new" / "network.keras", *presets.SHIPPED.rglob("network.keras")]:
+        layers = [layer["config"] for layer in read_config(file)["config"]["layers"]]
+        drawn = [layer["kernel_initializer"] for layer in layers if "filters" in layer]
+        assert len(drawn) >= 3
+        assert {initializer["class_name"] for initializer in drawn} == {"Zeros"}
 
 
 def test_a_preset_joins_both_ratios_under_its_folder_name(tiny):

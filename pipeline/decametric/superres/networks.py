@@ -243,10 +243,19 @@ def load(file: Path) -> keras.Model:
 
 
 def save(model: keras.Model, file: Path) -> None:
-    """Write a ``.keras`` file, packed, without the dates of Keras: equal weights, equal bytes."""
+    """Write a ``.keras`` file, packed, without the dates of Keras: equal weights, equal bytes.
+
+    How the weights were once drawn is left out: older releases of Keras do not know all the
+    fields with which newer ones tell it, and would refuse the file.
+    """
     model.save(file)
     with zipfile.ZipFile(file) as source:
         entries = {name: source.read(name) for name in source.namelist()}
+    network = json.loads(entries["config.json"])
+    for layer in network["config"]["layers"]:
+        if "kernel_initializer" in layer["config"]:
+            layer["config"]["kernel_initializer"] = layer["config"]["bias_initializer"]
+    entries["config.json"] = json.dumps(network).encode()
     told = json.loads(entries["metadata.json"])
     entries["metadata.json"] = json.dumps({"keras_version": told["keras_version"]}).encode()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
