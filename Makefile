@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= test
 STAMP := $(VENV)/.installed-$(EXTRAS)
+# Two at a time, a file at a time, in the order of the files: most tests use one core.
+PYTEST := python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 help:  ## list what can be made
@@ -16,9 +18,8 @@ help:  ## list what can be made
 demo: $(STAMP)  ## make a synthetic scene, sharpen it, score it, draw it (in ./demo)
 	$(BIN)/decametric demo -o demo
 
-# Two at a time, a file at a time, in the order of the files: most tests use one core.
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/$(PYTEST)
 
 bench: $(STAMP)  ## measure speed and memory, write BENCHMARKS.md
 	$(BIN)/python -m tests.benchmarks
@@ -48,11 +49,12 @@ constraints:  ## write constraints.txt anew from a clean installation on Python 
 	mv $(VENV)/constraints.txt constraints.txt
 	rm -rf $(VENV)/constraints
 
+# A warning is no error here: what an old library does may be deprecated in a newer one beneath it.
 floors:  ## run all tests on Python 3.11 with the oldest libraries that pyproject.toml allows
 	rm -rf $(VENV)/floors && python3.11 -m venv $(VENV)/floors
 	sed -nE 's/^    "([A-Za-z0-9-]+)(\[.*\])?>=([0-9.]+)".*/\1==\3/p' pyproject.toml > $(VENV)/floors.txt
 	$(VENV)/floors/bin/pip install --quiet --disable-pip-version-check -c $(VENV)/floors.txt -e ".[test]"
-	$(VENV)/floors/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -o filterwarnings=default
+	$(VENV)/floors/bin/$(PYTEST) -o filterwarnings=default
 	rm -rf $(VENV)/floors $(VENV)/floors.txt
 
 clean:  ## remove the environment, the demo and the site

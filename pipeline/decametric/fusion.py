@@ -3,9 +3,10 @@
 Dask fuses a chain of tasks into one, whose key it makes of the names of all of them. It cuts what
 is longer than 115 characters and adds four digits of a hash (`dask.optimization`, 2026.8). The
 names of a band that is read lazily, made coarser and computed in one chunk fill these characters.
-The four digits are then all that tells one band from another, and now and then they are equal: one
-band silently gets the pixels of the other, in one of two hundred computations of `degrade`. It is
-known as https://github.com/dask/dask/issues/9964, and to be mended by pull request 12434.
+The four digits are then all that tells one band from another, and now and then they are equal (in
+7 of some 890 computations of `degrade`): one band gets the pixels of the other, silently if their
+shapes are equal. It is known as https://github.com/dask/dask/issues/9964, and to be mended by pull
+request 12434.
 
 Until then, importing this module puts a whole digest in the place of the four digits. Fusion runs
 where a graph is made ready, which may be a scheduler; that one imports the module with the first
