@@ -1,5 +1,5 @@
 # Everything runs in .venv, made once from the newest suitable Python on the machine.
-# PYTHON=/path/to/python3.12 chooses another; EXTRAS=dev installs more than the tests need.
+# PYTHON=/path/to/python3.12 chooses another.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench lint docs notebooks constraints floors clean
@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= test
 STAMP := $(VENV)/.installed-$(EXTRAS)
+# Some targets need other extras than the tests: the demo needs none of them.
+install = @$(MAKE) --no-print-directory EXTRAS=$(1) $(VENV)/.installed-$(1)
 # Two at a time, a file at a time, in the order of the files: most tests use one core.
 PYTEST := python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
@@ -15,7 +17,8 @@ SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(STAMP)  ## make a synthetic scene, sharpen it, score it, draw it (in ./demo)
+demo:  ## make a synthetic scene, sharpen it, score it, draw it (in ./demo)
+	$(call install,)
 	$(BIN)/decametric demo -o demo
 
 test: $(STAMP)  ## run all tests
@@ -24,17 +27,15 @@ test: $(STAMP)  ## run all tests
 bench: $(STAMP)  ## measure speed and memory, write BENCHMARKS.md
 	$(BIN)/python -m tests.benchmarks
 
-lint: EXTRAS := dev
 lint:  ## ruff, mypy, import-linter
-	@$(MAKE) --no-print-directory EXTRAS=dev $(VENV)/.installed-dev
+	$(call install,dev)
 	$(BIN)/ruff check pipeline tests
 	$(BIN)/ruff format --check pipeline tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: EXTRAS := docs
 docs:  ## build the documentation into ./site
-	@$(MAKE) --no-print-directory EXTRAS=docs $(VENV)/.installed-docs
+	$(call install,docs)
 	$(BIN)/python -m mkdocs build --strict
 
 notebooks: $(STAMP)  ## run the notebooks and store their outputs
@@ -76,5 +77,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@pins=$$($(BIN)/python -c 'import sys; \
 	  print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")'); \
 	echo "Installing decametric into $(VENV) (TensorFlow is large; this takes a few minutes) ..."; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$pins -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$pins -e ".$(EXTRAS:%=[%])"
 	@touch $@
