@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
+import pystac
 import pytest
 import xarray as xr
 from click.testing import CliRunner
@@ -122,6 +123,61 @@ def test_explain_computes_nothing_and_tells_the_size(catalog):
     assert plan["dates"] == 2
     assert plan["shape"] == [120, 120]
     assert run("explain", catalog).stdout.startswith("predictor")
+
+
+def test_explain_leaves_out_tiles_beside_the_area(position_item, tmp_path):
+    items = [
+        position_item.write(f"S2A_{tile}_20240701_0_L2A", epsg=epsg, bands=["B11"])
+        for tile, epsg in (("33UUB", 32633), ("32UUB", 32632))
+    ]
+    path = tmp_path / "items.json"
+    items = [item.make_asset_hrefs_absolute() for item in items]
+    pystac.ItemCollection(items).save_object(str(path))
+    how = ("--predictor", "bicubic", "--bands", "B11", "--json", "--bbox")
+    result = run("explain", path, *how, 11, 54, 13, 56)
+    assert result.exit_code == 0, result.stderr
+    assert list(json.loads(result.stdout)) == ["33UUB"]
+    assert "32UUB: The area" in result.stderr
+    nowhere = run("explain", path, *how, 0, 0, 1, 1)
+    assert nowhere.exit_code == 2
+    assert "lies outside" in nowhere.stderr
+
+
+def test_items_of_no_tile_are_told_apart_by_their_corners(position_item, tmp_path):
+    how = {"s2__product_type": "S2MSI2A", "bands": ["B02", "B11"], "shape": (12, 12)}
+    places = [
+        position_item.write(f"place-{n}", corner=(300000 + n * 6000, 6200040), **how)
+        for n in range(2)
+    ]
+    path, store = tmp_path / "items.json", tmp_path / "out.zarr"
+    pystac.ItemCollection([p.make_asset_hrefs_absolute() for p in places]).save_object(str(path))
+    words = ("--predictor", "bicubic", "--bands", "B02,B11")
+    names = [f"EPSG32633_{300000 + n * 6000}_6200040" for n in range(2)]
+    assert list(json.loads(run("explain", path, *words, "--json").stdout)) == names
+    assert run("sharpen", path, "-o", store, *words).exit_code == 0
+    where = ("--compare", path, "--tile", names[1], "--bands", "B11", "--size", 36)
+    drawn = run("preview", store, "-o", tmp_path / "p.png", *where)
+    assert drawn.exit_code == 0, drawn.stderr
+
+
+def test_what_was_stated_to_sharpen_need_not_be_stated_to_compare(position_item, tmp_path):
+    item = position_item.write(bands=["B04", "B11"], offset=None, shape=(12, 12))
+    store, picture = tmp_path / "out.zarr", tmp_path / "p.png"
+    words = ("--predictor", "bicubic", "--bands", "B04,B11")
+    assert run("sharpen", item.self_href, "-o", store, *words).exit_code == 1
+    assert run("sharpen", item.self_href, "-o", store, *words, "--offset=-1000").exit_code == 0
+    drawn = run("preview", store, "-o", picture, "--compare", item.self_href, "--bands", "B11",
+                "--size", 36)  # fmt: skip
+    assert drawn.exit_code == 0, drawn.stderr
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]"])
+def test_a_shape_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "field.geojson"
+    path.write_text(text)
+    result = run("search", "--intersects", path)
+    assert result.exit_code == 2
+    assert f"{path} is no GeoJSON" in result.stderr
 
 
 def test_the_mean_over_orientations_costs_their_number(catalog):
@@ -268,7 +324,10 @@ def test_an_interrupted_run_says_how_to_go_on(catalog, tmp_path, monkeypatch):
     monkeypatch.setattr("decametric.runs.series.run_series", stopped)
     result = run("sharpen", catalog, "-o", tmp_path / "o.zarr")
     assert result.exit_code == console.INTERRUPTED
-    assert "same command again" in result.stderr
+    assert "same command again to go on" in result.stderr
+    # With --overwrite it would begin anew.
+    result = run("sharpen", catalog, "-o", tmp_path / "o.zarr", "--overwrite")
+    assert "same command without --overwrite to go on" in result.stderr
 
 
 def test_in_a_pipe_there_is_json_and_no_bar(catalog, tmp_path):

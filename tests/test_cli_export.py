@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from rio_cogeo import cog_validate
 
 from decametric.cli import cli
+from decametric.errors import StoreError
 from decametric.store import pyramid
 from decametric.testing import synthetic_scene
 
@@ -80,6 +81,28 @@ def test_sharpen_exports_and_adds_levels_and_goes_on(catalog, tmp_path, monkeypa
         "r20m": 60,
     }
     assert int(tree["33UUB/r20m"].B11.notnull().sum()) > 0
+
+
+def test_a_folder_that_cannot_be_one_is_refused_before_the_work(catalog, tmp_path):
+    for place in ("s3://bucket/cogs", catalog):
+        result = sharpen(catalog, tmp_path / "o.zarr", "--export", place)
+        assert result.exit_code == 2
+        assert f"{place} is" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_sharpened_is_told_even_if_its_export_fails(catalog, tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        message = "The disk is full."
+        raise StoreError(message)
+
+    monkeypatch.setattr("decametric.store.export.export", full)
+    how = (catalog, tmp_path / "o.zarr", "--bands", "B11", "--export", tmp_path / "cogs")
+    table, document = sharpen(*how), sharpen(*how, "--json")
+    assert (table.exit_code, document.exit_code) == (1, 1)
+    assert "2 done, 0 skipped, 0 failed" in table.stdout
+    assert json.loads(document.stdout)["tiles"][0]["blocks_skipped"] == 2
+    assert "The disk is full." in table.stderr
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,45 @@ def test_a_geobox_in_degrees_means_its_footprint():
     assert grid.crop(NORTH, geobox=degrees) == grid.crop(NORTH, bbox=box.bbox)
 
 
+# A tile on the antimeridian, and tiles far and near from it, on both sides of the equator.
+PLACES = {
+    "01WCU": GeoBox((1830, 1830), Affine(60, 0, 300000, 0, -60, 7900020), "EPSG:32601"),
+    "10SEG": GeoBox((1830, 1830), Affine(60, 0, 499980, 0, -60, 4200000), "EPSG:32610"),
+    "33UUB": GeoBox((1830, 1830), Affine(60, 0, 300000, 0, -60, 6200040), "EPSG:32633"),
+    "60KXF": GeoBox((1830, 1830), Affine(60, 0, 600000, 0, -60, 8100040), "EPSG:32760"),
+}
+
+
+@pytest.mark.parametrize("tile", PLACES)
+@pytest.mark.parametrize("bbox", [(-180, -90, 180, 90), (-180, -56, 180, 84)])
+def test_a_box_around_the_world_is_the_whole_tile(tile, bbox):
+    assert grid.crop(PLACES[tile], bbox=bbox) == PLACES[tile]
+    world = GeoBox.from_bbox(bbox, "EPSG:4326", shape=(64, 64))
+    assert grid.crop(PLACES[tile], geobox=world) == PLACES[tile]
+
+
+def test_continents_hold_their_tiles_and_no_others():
+    americas, eurasia = (-170, -56, -30, 84), (-12, 0, 180, 82)
+    assert grid.crop(PLACES["10SEG"], bbox=americas) == PLACES["10SEG"]
+    assert grid.crop(PLACES["33UUB"], bbox=eurasia) == PLACES["33UUB"]
+    for tile, bbox in (("10SEG", eurasia), ("33UUB", americas), ("60KXF", americas)):
+        with pytest.raises(UsageError, match="lies outside of the scene"):
+            grid.crop(PLACES[tile], bbox=bbox)
+
+
+def test_both_sides_of_the_antimeridian_are_found():
+    tile = PLACES["01WCU"]
+    west, east = (grid.crop(tile, bbox=b) for b in ((170, 60, 180, 80), (-180, 60, -170, 80)))
+    # 180 degrees runs askew through the tile: the two overlap in its columns.
+    assert west.boundingbox.left == tile.boundingbox.left
+    assert west.boundingbox.right > east.boundingbox.left
+    assert east.boundingbox.right == tile.boundingbox.right
+    assert west.shape.x + east.shape.x < 2 * 1830
+    box = grid.degrees(tile)
+    assert 177 < box.left < 178
+    assert 180 < box.right < 181
+
+
 @pytest.mark.parametrize(
     "area",
     [

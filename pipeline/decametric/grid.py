@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from odc.geo.geom import BoundingBox
+import numpy as np
+from odc.geo.crs import CRS
+from odc.geo.geom import BoundingBox, Geometry
+from shapely.affinity import translate
 
 from decametric.bands import RESOLUTIONS
 from decametric.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from odc.geo.geobox import GeoBox
 
@@ -123,24 +126,64 @@ def crop(
 def _footprint(
     coarse: GeoBox, bbox: Sequence[float] | None, geobox: GeoBox | None
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Rows and columns of `coarse`, as fractions, under an area."""
+    """Rows and columns of `coarse`, as fractions, under an area; empty where they do not meet.
+
+    Only the part of the area around the grid is projected: a transverse Mercator projection folds
+    or ends far from its meridian, so that of a continent nothing sensible would come out.
+    """
     if bbox is not None:
         west, south, east, north = bbox
         if not (west < east and south < north):
             message = f"bbox={tuple(bbox)} is empty; give west, south, east, north in degrees."
             raise UsageError(message)
         area = BoundingBox(west, south, east, north, "EPSG:4326").polygon
-        step = max(east - west, north - south) / 32
     else:
         assert geobox is not None  # noqa: S101  (crop() gives one of the two)
         area = geobox.extent
-        step = max(geobox.extent.boundingbox.span_x, geobox.extent.boundingbox.span_y) / 32
     assert coarse.crs is not None  # noqa: S101  (the grid of an item has one)
-    box = area.to_crs(coarse.crs, resolution=step).boundingbox
     to_pixel = ~coarse.transform
-    left, top = to_pixel * (box.left, box.top)
-    right, bottom = to_pixel * (box.right, box.bottom)
-    return (top, bottom), (left, right)
+    rows, cols = [], []
+    for part in _near(area, coarse):
+        step = max(part.boundingbox.span_x, part.boundingbox.span_y) / 32
+        box = part.to_crs(coarse.crs, resolution=step).boundingbox
+        left, top = to_pixel * (box.left, box.top)
+        right, bottom = to_pixel * (box.right, box.bottom)
+        rows += [top, bottom]
+        cols += [left, right]
+    return (min(rows, default=0), max(rows, default=0)), (
+        min(cols, default=0),
+        max(cols, default=0),
+    )
+
+
+def _near(area: Geometry, coarse: GeoBox) -> Iterator[Geometry]:
+    """Parts of an area that lie around a grid, in the area's CRS."""
+    assert area.crs is not None  # noqa: S101  (degrees, or the CRS of a grid)
+    box = _bounds(coarse, area.crs)
+    around = box.buffered(box.span_x / 10, box.span_y / 10).polygon
+    # Longitudes repeat: -179 is 181, where the grid crosses the antimeridian.
+    for shift in (-360, 0, 360) if area.crs.geographic else (0,):
+        part = Geometry(translate(area.geom, shift), area.crs) & around
+        if part.area > 0:
+            yield part
+
+
+def degrees(grid: GeoBox) -> BoundingBox:
+    """Bounds of a grid in degrees; east is beyond 180 where it crosses the antimeridian."""
+    return _bounds(grid, CRS("EPSG:4326"))
+
+
+def _bounds(grid: GeoBox, crs: CRS) -> BoundingBox:
+    """Bounds of a grid in another CRS."""
+    assert grid.crs is not None  # noqa: S101  (the grid of an item has one)
+    to_other = grid.crs.transformer_to_crs(crs)
+    border = grid.transform * grid.boundary().T
+    x, y = map(np.asarray, to_other(*border))
+    if crs.geographic:
+        # Counted from the first point on, so that there is no leap on the way.
+        x = x[0] + (x - x[0] + 180) % 360 - 180
+        x += 360 * (x.min() < -180)  # noqa: PLR2004
+    return BoundingBox(float(x.min()), float(y.min()), float(x.max()), float(y.max()), crs)
 
 
 def _cut(
@@ -153,7 +196,7 @@ def _cut(
     bottom = min(coarse.shape.y, math.ceil(rows[1] - slack))
     right = min(coarse.shape.x, math.ceil(cols[1] - slack))
     if top >= bottom or left >= right:
-        box = tuple(round(v, 5) for v in coarse.geographic_extent.boundingbox.bbox)
+        box = tuple(round(v, 5) for v in degrees(coarse).bbox)
         message = f"The area {area} lies outside of the scene, which covers {box} in degrees."
         raise UsageError(message)
     return coarse[top:bottom, left:right]

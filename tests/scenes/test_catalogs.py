@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pystac
 import pytest
+from shapely.geometry import shape
 
 from decametric.bands import BANDS
 from decametric.errors import RadiometryError, SceneError, UsageError
@@ -173,7 +174,7 @@ class Api(BaseHTTPRequestHandler):
         pass
 
     def answer(self, content):
-        data = json.dumps(content).encode()
+        data = (content if isinstance(content, str) else json.dumps(content)).encode()
         self.send_response(200 if content is not None else 404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -270,6 +271,70 @@ def test_search_refuses_unclear_questions(options, text):
         search(**options)
 
 
+def test_an_unknown_cloud_cover_is_no_reason_to_leave_an_item_out(api):
+    api.documents["/search"]["features"][0]["properties"]["eo:cloud_cover"] = None
+    found = search(bbox=(11, 54, 13, 56), catalog=api.url, collection="s2", max_cloud=100)
+    assert len(found) == 2
+
+
+SQUARE = {"type": "Polygon", "coordinates": [[[11, 55], [12, 55], [12, 56], [11, 56], [11, 55]]]}
+NEXT = {"type": "Polygon", "coordinates": [[[12, 55], [13, 55], [13, 56], [12, 56], [12, 55]]]}
+
+
+def feature(geometry):
+    return {"type": "Feature", "properties": {}, "geometry": geometry}
+
+
+@pytest.mark.parametrize(
+    ("area", "bounds"),
+    [
+        (SQUARE, (11, 55, 12, 56)),
+        (feature(SQUARE), (11, 55, 12, 56)),
+        ({"type": "FeatureCollection", "features": [feature(SQUARE)]}, (11, 55, 12, 56)),
+        (
+            {"type": "FeatureCollection", "features": [feature(SQUARE), feature(NEXT)]},
+            (11, 55, 13, 56),
+        ),
+    ],
+    ids=["geometry", "feature", "collection", "two features"],
+)
+def test_a_shape_is_asked_for_as_a_geometry(api, area, bounds):
+    search(intersects=area, catalog=api.url, collection="s2")
+    (asked,) = api.searches
+    assert asked["intersects"]["type"] == "Polygon"
+    assert shape(asked["intersects"]).bounds == bounds
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"intersects": {"type": "FeatureCollection", "features": []}}, "no GeoJSON geometry"),
+        ({"intersects": {"type": "Feature", "geometry": None}}, "no GeoJSON geometry"),
+        ({"intersects": {"a": 1}}, "no GeoJSON geometry"),
+        ({"bbox": (1, 2, 3, 4), "datetime": "2024-13"}, "month must be in 1..12"),
+        ({"bbox": (1, 2, 3, 4), "datetime": "yesterday"}, "yesterday"),
+    ],
+)
+def test_a_question_that_cannot_be_put_is_one_sentence(api, options, text):
+    with pytest.raises(UsageError, match=text):
+        search(catalog=api.url, collection="s2", **options)
+    assert api.searches == []
+
+
+@pytest.mark.parametrize("what", ["a catalog", "an item", "a list", "no JSON"])
+def test_what_is_no_api_is_told_so(api, what):
+    static = {**api.documents["/"], "conformsTo": []}
+    api.documents["/thing"] = {
+        "a catalog": static,
+        "an item": document("cdse-l2a"),
+        "a list": [1],
+        "no JSON": "<html>",
+    }[what]
+    url = f"{api.url}/thing"
+    with pytest.raises(SceneError, match=f"{url} is no STAC API that can be searched"):
+        search(bbox=(1, 2, 3, 4), catalog=url, collection="s2")
+
+
 def test_a_silent_catalog_is_one_sentence(api):
     del api.documents["/"]
     with pytest.raises(SceneError, match="does not answer"):
@@ -291,6 +356,7 @@ def test_items_from_every_kind_of_source(tmp_path, api):
     first = [one["id"]]
     assert [i.id for i in read_items(path)] == first
     assert [i.id for i in read_items(str(path))] == first
+    assert [i.id for i in read_items(path.as_uri())] == first
     assert [i.id for i in read_items(one)] == first
     assert [i.id for i in read_items(f"{api.url}/item.json")] == first
     with path.open() as stream:
@@ -324,8 +390,10 @@ def test_other_documents_are_one_sentence(tmp_path, text):
 
 
 def test_no_source_at_all():
-    with pytest.raises(SceneError, match="No such file"):
-        read_items("nowhere/item.json")
+    for path in ("nowhere/item.json", "no#where/item?.json", "file:///nowhere/item.json"):
+        with pytest.raises(SceneError, match="No such file") as caught:
+            read_items(path)
+        assert path.removeprefix("file://") in str(caught.value)
     with pytest.raises(UsageError, match="5 is neither"):
         read_items(5)
 

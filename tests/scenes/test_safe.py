@@ -115,6 +115,17 @@ def zipped(folder, name="product.zip"):
 
 
 @pytest.mark.parametrize("pack", [lambda folder: folder, zipped], ids=["folder", "zip"])
+def test_a_folder_may_have_any_name(product, pack):
+    folder, numbers = product()
+    odd = folder.parent / "a#b ?c"
+    odd.mkdir()
+    path = pack(folder.rename(odd / folder.name))
+    scene = load(path, bands=["B05"])
+    values = np.rint(10000 * np.nan_to_num(scene["r20m"]["B05"].values[0]))
+    np.testing.assert_array_equal(values, numbers["B05"])
+
+
+@pytest.mark.parametrize("pack", [lambda folder: folder, zipped], ids=["folder", "zip"])
 @pytest.mark.parametrize(
     ("level", "baseline", "offset", "bands"),
     [

@@ -17,6 +17,7 @@ from pystac.extensions.datacube import DatacubeExtension, DimensionType
 from pystac.extensions.grid import GridExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.validation import validate_dict
+from shapely.geometry import shape
 from store_fakes import TIMES
 
 from decametric.store import write
@@ -95,6 +96,25 @@ def test_the_extensions_say_where_and_what(items, tile, box):
     assert {name: each.dimensions for name, each in cube.variables.items()} == {
         band: ["time", "y", "x"] for band in fakes.BANDS
     }
+
+
+def test_a_tile_on_the_antimeridian_has_two_outlines(tmp_path):
+    box = GeoBox.from_bbox((391440, 7898820, 392640, 7900020), "EPSG:32601", resolution=10)
+    path = tmp_path / "out.zarr"
+    write(dataset("01WCU", geobox=box), path)
+    collection = pystac.Collection.from_file(str(path / "stac" / "collection.json"))
+    (item,) = collection.get_items()
+    outline = shape(item.geometry)
+    assert outline.geom_type == "MultiPolygon"
+    west, south, east, north = item.bbox
+    assert 179.9 < west < 180
+    assert -180 < east < -179.9
+    assert collection.extent.spatial.bboxes == [item.bbox]
+    for part, (left, right) in zip(outline.geoms, ((west, 180), (-180, east)), strict=True):
+        assert part.is_valid
+        assert part.exterior.is_ccw
+        assert part.bounds[::2] == pytest.approx((left, right), abs=1e-6)
+        assert south <= part.bounds[1] < part.bounds[3] <= north
 
 
 def test_the_outline_is_that_of_the_pixels(items):

@@ -214,6 +214,40 @@ def test_a_failing_source_leaves_the_rest_and_the_next_run_goes_on(path):
     assert_holds(path, TIMES[:1])
 
 
+def unreadable(*_):
+    message = "this file cannot be read"
+    raise RuntimeError(message)
+
+
+def test_a_date_without_a_finished_block_yields_to_another_of_its_day(path):
+    processed_again = "2017-06-01T10:20:35Z"
+    write(fakes.dataset(TIMES[:1]), path)
+    with dask.config.set(scheduler="sync"), pytest.raises(RuntimeError, match="cannot be read"):
+        write(fakes.dataset(TIMES[1:2], hook=unreadable), path)
+    write(fakes.dataset(TIMES[2:]), path)
+    assert opened(path).attrs["unfinished"] == [TIMES[1]]
+    assert write(fakes.dataset((processed_again,)), path).blocks_written == 4
+    assert_holds(path, (TIMES[0], processed_again, TIMES[2]))
+    assert opened(path).attrs["complete"] is True
+    with pytest.raises(StoreError, match=f"holds {processed_again} from .*not from"):
+        write(fakes.dataset(TIMES[1:2]), path)
+
+
+def test_a_date_with_one_finished_block_yields_to_none(path):
+    seen = set()
+
+    def second(_band, _date, row, col):
+        seen.add((row, col))
+        if len(seen) > 1:
+            unreadable()
+
+    with dask.config.set(scheduler="sync"), pytest.raises(RuntimeError, match="cannot be read"):
+        write(fakes.dataset(TIMES[1:2], hook=second), path)
+    assert progress(path, fakes.TILE)[0] > 0
+    with pytest.raises(StoreError, match="not from"):
+        write(fakes.dataset(("2017-06-01T10:20:35Z",)), path)
+
+
 def test_progress_is_zero_of_zero_before_there_is_anything(path):
     assert progress(path, fakes.TILE) == (0, 0)
     assert not path.exists()

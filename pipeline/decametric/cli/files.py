@@ -45,6 +45,13 @@ def export(store: str, directory: str, *, as_json: bool, kind: str, **how: Any) 
         click.echo("\n".join(paths))
 
 
+def check(directory: str) -> None:
+    """Refuse what cannot be the folder of the files, before the work."""
+    from decametric.store.export import local_folder
+
+    local_folder(directory)
+
+
 def of_report(
     report: Any,  # noqa: ANN401  (its module is heavy)
     store: str,

@@ -142,24 +142,33 @@ def preview(
     from decametric.store.reading import open_series
 
     series = open_series(store, tile)
-    scene = None if compare is None else _scene_of(series, compare)
-    figure = draw(series, bands.split(","), compare=scene, time=time or 0, **where)
+    drawn = bands.split(",")
+    scene = None if compare is None else _scene_of(series, compare, drawn)
+    figure = draw(series, drawn, compare=scene, time=time or 0, **where)
     save(figure, output)
     if as_json:
-        drawn = [axis.get_title() for axis in figure.axes]
-        console.show_json({"picture": output, "tile": series.attrs.get("tile"), "drawn": drawn})
+        titles = [axis.get_title() for axis in figure.axes]
+        console.show_json({"picture": output, "tile": series.attrs.get("tile"), "drawn": titles})
     else:
         click.echo(f"picture: {output}")
 
 
-def _scene_of(series: xr.Dataset, items: str) -> xr.DataTree:
-    """The scene of the items that are of the tile of a series."""
+def _scene_of(series: xr.Dataset, items: str, bands: list[str]) -> xr.DataTree:
+    """Bands of the scene of the items that are of the tile of a series."""
     from decametric.errors import UsageError
     from decametric.runs.scene import by_tile
+    from decametric.scenes.radiometry import STATED
     from decametric.scenes.reader import load
 
     tiles, wanted = by_tile(options.read_items(items)), series.attrs.get("tile")
     if wanted not in tiles:
         message = f"{items} has no item of tile {wanted}; give those that were sharpened."
         raise UsageError(message)
-    return load(tiles[wanted])
+    # What had to be stated when they were sharpened need not be stated again.
+    offsets = {
+        offset
+        for scene in series.attrs["provenance"]["scenes"]
+        for offset, rule in zip(scene.get("offset", ()), scene.get("rule", ()), strict=True)
+        if rule == STATED
+    }
+    return load(tiles[wanted], bands=bands, offset=max(offsets, default=None))

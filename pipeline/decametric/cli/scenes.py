@@ -11,6 +11,8 @@ from decametric import console, options
 from decametric.cli import files
 
 if TYPE_CHECKING:
+    from typing import IO
+
     import pystac
 
 
@@ -35,12 +37,10 @@ def search(*, as_json: bool, intersects: Any, **query: Any) -> None:  # noqa: AN
 
     With --json the found items can be piped into the other verbs, which take - for them.
     """
-    import json
-
     from decametric.scenes.catalogs import search as find
 
     if intersects is not None:
-        query["intersects"] = json.load(intersects)
+        query["intersects"] = _shape(intersects)
     items = find(**query)
     if as_json:
         features = [item.to_dict(transform_hrefs=False) for item in items]
@@ -48,6 +48,22 @@ def search(*, as_json: bool, intersects: Any, **query: Any) -> None:  # noqa: AN
         return
     rows = [(i.id, i.datetime, i.properties.get("eo:cloud_cover", "")) for i in items]
     console.show_table(("item", "time", "clouds %"), rows)
+
+
+def _shape(file: IO[str]) -> dict[str, Any]:
+    """The GeoJSON in a file."""
+    import json
+
+    try:
+        document = json.load(file)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        message = (
+            f"--intersects {file.name} is no GeoJSON; give a geometry or a feature collection."
+        )
+        raise click.UsageError(message)
+    return document
 
 
 @click.command(
@@ -58,17 +74,24 @@ def explain(items: str, *, as_json: bool, **wishes: Any) -> None:  # noqa: ANN40
     """Tell what sharpening would cost: blocks, tasks, bytes, memory. Nothing is computed."""
     from dataclasses import asdict
 
+    from decametric.errors import UsageError
     from decametric.runs.scene import by_tile
 
     order = options.read_order(wishes)
-    plans = {
-        name: order.explain(group) for name, group in by_tile(options.read_items(items)).items()
-    }
+    plans, refused = {}, dict[str, UsageError]()
+    for name, group in by_tile(options.read_items(items)).items():
+        try:
+            plans[name] = order.explain(group)
+        except UsageError as error:  # the area may touch some of the tiles only
+            refused[name] = error
+    if not plans:
+        raise next(iter(refused.values()))
     if as_json:
-        console.show_json({str(name): asdict(plan) for name, plan in plans.items()})
-        return
-    for plan in plans.values():
-        click.echo(str(plan))
+        console.show_json({name: asdict(plan) for name, plan in plans.items()})
+    else:
+        click.echo("\n".join(str(plan) for plan in plans.values()))
+    for name, why in refused.items():
+        console.note(f"{name}: {why}")
 
 
 @click.command(
@@ -105,6 +128,8 @@ def sharpen(
     how["resources"] = options.read_resources(rest.pop("resources"))
     order = options.read_order(rest)
     found = options.read_items(items)
+    if export is not None:
+        files.check(export)
     if dry_run:
         plans = plan_series(found, output, order)
         if as_json:
@@ -113,13 +138,17 @@ def sharpen(
             console.show_table(PLAN_HEADER, [plan.row() for plan in plans])
         return
     report = _run(found, output, order, where, how)
-    written = files.of_report(report, output, export, overwrite=how["overwrite"])
-    if as_json:
-        console.show_json({"store": output, **report.as_json(), **written})
-    else:
-        console.show_table(HEADER, report.rows())
-        click.echo(report.summary)
-        click.echo("".join(f"{path}\n" for path in written.get("files", ())), nl=False)
+    written: dict[str, list[str]] = {}
+    try:
+        written = files.of_report(report, output, export, overwrite=how["overwrite"])
+    finally:
+        # What was sharpened is told even if its export failed.
+        if as_json:
+            console.show_json({"store": output, **report.as_json(), **written})
+        else:
+            console.show_table(HEADER, report.rows())
+            click.echo(report.summary)
+            click.echo("".join(f"{path}\n" for path in written.get("files", ())), nl=False)
     if not report.ok:
         sys.exit(1)
 
@@ -157,5 +186,6 @@ def _run(
             how |= {"progress": progress, "tell": ended.append}
             return run_series(items, output, **wishes, **how)
     except KeyboardInterrupt:
-        console.note("Stopped; give the same command again to go on where it stopped.")
+        again = "without --overwrite" if how["overwrite"] else "again"
+        console.note(f"Stopped; give the same command {again} to go on where it stopped.")
         sys.exit(console.INTERRUPTED)

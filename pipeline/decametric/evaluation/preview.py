@@ -21,7 +21,7 @@ from decametric.bands import BANDS, band_name, group
 from decametric.errors import SceneError, UsageError
 from decametric.evaluation.panels import COLOURS, Panel, draw
 from decametric.evaluation.pictures import FALSE_COLOUR
-from decametric.grid import NEST
+from decametric.grid import NEST, degrees
 from decametric.superres.inference import sharpen
 from decametric.superres.predictor import Bicubic
 
@@ -234,7 +234,7 @@ def _centre(bands: Bands, small: Panel, at: tuple[float, float] | None) -> tuple
         x, y = point(*at, "EPSG:4326").to_crs(box.crs).coords[0]
         left, bottom, right, top = box.boundingbox
         if not (left <= x <= right and bottom <= y <= top):
-            around = ", ".join(f"{v:.4f}" for v in box.geographic_extent.boundingbox.bbox)
+            around = ", ".join(f"{v:.4f}" for v in degrees(box).bbox)
             message = (
                 f"at={tuple(at)} lies outside; the data cover {around} (west, south, east, north)."
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from decametric.errors import DecametricError
+from decametric.errors import DecametricError, SceneError
 from decametric.scenes.footprint import item_grid
 from decametric.scenes.grouping import days, newest, one_tile
 from decametric.scenes.items import describe, moment, tile
@@ -114,8 +114,10 @@ def _days(name: str, members: list[tuple[Described, GeoBox]]) -> list[Scene]:
 
 def _time(item: pystac.Item) -> str:
     """Time of an item as a store writes it."""
-    when = item.datetime or item.common_metadata.start_datetime
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if when else UNKNOWN
+    try:
+        return moment(item).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except SceneError:
+        return UNKNOWN
 
 
 def _missing(scene: Scene, refused: list[Scene]) -> DecametricError | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from decametric.scenes.items import SCL, level, tile
+from decametric.errors import UsageError
+from decametric.scenes.footprint import item_grid
+from decametric.scenes.grouping import corner_name
+from decametric.scenes.items import SCL, band_assets, level, tile
 from decametric.scenes.reader import load
 from decametric.superres.inference import sharpen
 from decametric.superres.plan import explain
@@ -87,12 +90,13 @@ class Order:
         )
 
 
-def by_tile(items: Iterable[pystac.Item]) -> dict[str | None, list[pystac.Item]]:
+def by_tile(items: Iterable[pystac.Item]) -> dict[str, list[pystac.Item]]:
     """Items of each tile, in the order of the tiles' names; each tile is a scene of its own."""
-    groups: dict[str | None, list[pystac.Item]] = {}
-    for item in sorted(items, key=lambda item: tile(item) or ""):
-        groups.setdefault(tile(item), []).append(item)
-    return groups
+    groups: dict[str, list[pystac.Item]] = {}
+    for item in items:
+        name = tile(item) or corner_name(item_grid(item, band_assets(item)))
+        groups.setdefault(name, []).append(item)
+    return dict(sorted(groups.items()))
 
 
 def needed_bands(predictor: Predictor, wanted: Sequence[str] | None) -> list[str] | None:
@@ -107,5 +111,15 @@ def needed_bands(predictor: Predictor, wanted: Sequence[str] | None) -> list[str
 
 
 def _without_classes(bands: Sequence[str] | None) -> list[str] | None:
-    """Bands to sharpen; the classification is carried along by whoever loaded it."""
-    return None if bands is None else [band for band in bands if band != SCL]
+    """Bands to sharpen; the classification is carried along by whoever loaded it.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing else.
+    """
+    rest = None if bands is None else [band for band in bands if band != SCL]
+    if rest == []:
+        message = f"bands={list(bands or ())} has no band to sharpen; name one beside {SCL}."
+        raise UsageError(message)
+    return rest

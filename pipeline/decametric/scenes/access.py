@@ -143,7 +143,7 @@ def _opened(href: str) -> DatasetReader:
         from decametric.scenes.arrays import ZarrBand  # half a second, for those who have Zarr
 
         return ZarrBand(href)
-    driver = DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
+    driver = DRIVERS.get(PurePosixPath(path_of(href)).suffix.lower(), "GTiff")
     return rasterio.open(sign(href), driver=driver, sharing=False)
 
 
@@ -189,7 +189,12 @@ def placement(
 def name(address: str) -> str:
     """File and item of a locator in words, without folders, queries or keys."""
     href, _, item = address.rpartition("#")
-    return f"{urlsplit(href).path.rpartition('/')[2]} of item {item}"
+    return f"{path_of(href).rpartition('/')[2]} of item {item}"
+
+
+def path_of(href: str) -> str:
+    """Path of an address without query and fragment; a local one may have # and ? in its names."""
+    return urlsplit(href).path if is_url(href) else href
 
 
 def unreadable(address: str, error: Exception) -> SceneError:

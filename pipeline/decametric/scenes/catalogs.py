@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import pystac
 import pystac_client
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
+from shapely import union_all
+from shapely.errors import ShapelyError
+from shapely.geometry import mapping, shape
 
 from decametric.errors import SceneError, UsageError
 from decametric.scenes.access import is_url
@@ -16,8 +21,6 @@ from decametric.scenes.items import moment
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
-
-    import pystac
 
 LEVELS = ("L1C", "L2A")
 
@@ -68,7 +71,7 @@ def search(
     datetime : str, datetime or pair, optional
         ``"2024-07"``, ``"2024-07-01/2024-07-15"`` or what pystac-client takes.
     intersects : mapping, optional
-        Area as a GeoJSON geometry.
+        Area as GeoJSON: a geometry, a feature or a feature collection.
     catalog : str
         ``"earth-search"``, ``"planetary-computer"``, ``"cdse"``, or the URL of any STAC API.
     collection : str, optional
@@ -89,31 +92,83 @@ def search(
     Raises
     ------
     UsageError
-        If the arguments do not name an area and a collection.
+        If the arguments do not name an area and a collection, or there is no such time or shape.
     SceneError
-        If the catalog does not answer.
+        If the catalog does not answer, or is none that can be searched.
     """
     if (bbox is None) == (intersects is None):
         message = "Give one area to search in: bbox or intersects."
         raise UsageError(message)
     url, name = _where(catalog, collection, level)
+    shape = None if intersects is None else _geometry(intersects)
+    client = _opened(url)
     try:
-        client = pystac_client.Client.open(url)
         found = client.search(
             collections=[name],
             bbox=None if bbox is None else list(bbox),
-            intersects=None if intersects is None else dict(intersects),
+            intersects=shape,
             datetime=datetime,
             # With a limit on clouds the items are counted after it was checked here.
             max_items=None if max_cloud is not None else max_items,
             **_cloud_filter(client, max_cloud),
         )
+    except Exception as error:  # noqa: BLE001  (the client raises bare ones; nothing was sent yet)
+        message = f"The search cannot be put ({str(error).rstrip('.')}); mend its bbox or datetime."
+        raise UsageError(message) from None
+    try:
         items = _take(found, max_cloud, max_items)
     except (APIError, OSError) as error:
-        reason = str(error).partition("\n")[0].partition("?")[0]
-        message = f"The catalog {url.partition('?')[0]} does not answer the search: {reason}."
-        raise SceneError(message) from None
+        raise _silent(url, error) from None
     return sorted((_stamped(item, url) for item in items), key=lambda i: (moment(i), i.id))
+
+
+def _opened(url: str) -> pystac_client.Client:
+    """The client of an API that can be searched."""
+    try:
+        client = pystac_client.Client.open(url)
+    except ValueError:  # a page; requests makes of its error an OSError, too
+        raise _no_api(url) from None
+    except (APIError, OSError) as error:
+        raise _silent(url, error) from None
+    except (AttributeError, LookupError, TypeError, ClientTypeError, pystac.STACError):
+        raise _no_api(url) from None
+    if not client.conforms_to("ITEM_SEARCH"):
+        raise _no_api(url)
+    return client
+
+
+def _silent(url: str, error: Exception) -> SceneError:
+    """What to say where a catalog does not answer."""
+    reason = str(error).partition("\n")[0].partition("?")[0]
+    return SceneError(f"The catalog {url.partition('?')[0]} does not answer the search: {reason}.")
+
+
+def _no_api(url: str) -> SceneError:
+    """What to say of a document that is no API."""
+    return SceneError(
+        f"{url.partition('?')[0]} is no STAC API that can be searched; a static catalog can be "
+        "given to the other verbs as it is."
+    )
+
+
+def _geometry(area: Mapping[str, Any]) -> dict[str, Any]:
+    """The geometry of a GeoJSON document; of several features their union.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    features = area.get("features", [area])
+    try:
+        whole = union_all([shape(each.get("geometry", each)) for each in features])
+    except (AttributeError, LookupError, TypeError, ValueError, ShapelyError):
+        whole = None
+    if whole is None or whole.is_empty:
+        message = "intersects holds no GeoJSON geometry; give one, or features that have one."
+        raise UsageError(message)
+    found: dict[str, Any] = mapping(whole)
+    return found
 
 
 def _where(catalog: str, collection: str | None, level: str) -> tuple[str, str]:
@@ -152,7 +207,7 @@ def _take(
     clear = (
         item
         for item in found.items()
-        if max_cloud is None or item.properties.get("eo:cloud_cover", 0) <= max_cloud
+        if max_cloud is None or (item.properties.get("eo:cloud_cover") or 0) <= max_cloud
     )
     return list(islice(clear, max_items))
 

@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 
 from decametric.errors import SceneError
 from decametric.scenes.access import environment, locator, open_band, unreadable
-from decametric.scenes.items import RESOLUTION
+from decametric.scenes.items import RESOLUTION, understood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,8 +40,15 @@ def item_grid(item: pystac.Item, assets: Mapping[str, str]) -> GeoBox:
     Raises
     ------
     SceneError
-        If the grid is rotated, has other pixels than 10, 20 or 60 m, or no EPSG code.
+        If the grid is rotated, has other pixels than 10, 20 or 60 m, or no EPSG code, or the
+        metadata cannot be understood.
     """
+    with understood(item):
+        return _grid(item, assets)
+
+
+def _grid(item: pystac.Item, assets: Mapping[str, str]) -> GeoBox:
+    """What `item_grid` tells."""
     keys = [assets[name] for name in sorted(assets, key=lambda name: -RESOLUTION[name])]
     declared = (_declared(item, item.assets[key]) for key in keys)
     box = next((box for box in declared if box is not None), None)

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from decametric.errors import SceneError, UsageError
+from decametric.grid import degrees
 from decametric.scenes.access import epsg
 from decametric.scenes.items import ItemInfo, datatake, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     import pystac
     from odc.geo.geobox import GeoBox
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     Described = tuple[pystac.Item, ItemInfo]
 
 T = TypeVar("T")
+K = TypeVar("K", bound="Hashable")
 
 
 def newest(described: Sequence[Described]) -> list[Described]:
     """Items by time and id; of a datatake processed more than once, the newest baseline only.
 
-    Items of one datatake and one baseline are halves of a scene and stay.
+    Items of one datatake and one baseline are halves of a scene and stay; an item that was given
+    twice is one.
 
     Raises
     ------
@@ -33,15 +36,17 @@ def newest(described: Sequence[Described]) -> list[Described]:
     if not described:
         message = "There is no item to load; widen the search."
         raise UsageError(message)
-    newest: dict[tuple[str | None, str], str] = {}
-    for item, info in described:
-        key = (info.tile, datatake(item) or item.id)
-        newest[key] = max(newest.get(key, ""), info.baseline or "")
-    kept = [
-        (item, info)
+    once = {
+        (item.collection_id, item.id, info.tile, moment(item)): (item, info)
         for item, info in described
-        if newest[info.tile, datatake(item) or item.id] == (info.baseline or "")
-    ]
+    }
+    groups = _by(
+        once.values(), lambda pair: (pair[1].tile, pair[1].level, datatake(pair[0]) or pair[0].id)
+    )
+    kept = []
+    for group in groups.values():
+        baseline = max(info.baseline or "" for _, info in group)
+        kept += [pair for pair in group if (pair[1].baseline or "") == baseline]
     return sorted(kept, key=lambda pair: (moment(pair[0]), pair[0].id))
 
 
@@ -88,9 +93,9 @@ def corner_name(grid: GeoBox) -> str:
     return f"EPSG{epsg(grid)}_{grid.transform.c:.0f}_{grid.transform.f:.0f}"
 
 
-def _by(things: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
+def _by(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Things by the value of `key`."""
-    groups: dict[str, list[T]] = {}
+    groups: dict[K, list[T]] = {}
     for thing in things:
         groups.setdefault(key(thing), []).append(thing)
     return groups
@@ -104,7 +109,8 @@ def _mixed(what: str, groups: Mapping[str, Sequence[Described]]) -> str:
 
 def days(described: Sequence[Described], grid: GeoBox) -> list[list[int]]:
     """Positions of the items of each solar day, in order."""
-    shift = timedelta(hours=grid.geographic_extent.centroid.coords[0][0] / 15)
+    box = degrees(grid)
+    shift = timedelta(hours=(box.left + box.right) / 2 / 15)
     days: dict[object, list[int]] = {}
     for n, (item, _) in enumerate(described):
         days.setdefault((moment(item) + shift).date(), []).append(n)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
+from pyproj.exceptions import CRSError
+
 from decametric.bands import BANDS
-from decametric.errors import SceneError
+from decametric.errors import DecametricError, SceneError
 from decametric.scenes.radiometry import OffsetRule, offset_rule, raster_fields
 
 if TYPE_CHECKING:
@@ -60,15 +64,21 @@ def describe(item: pystac.Item, *, offset: int | None = None) -> ItemInfo:
     item : pystac.Item
         Item of any Sentinel-2 catalog, or one made from a SAFE product.
     offset : int, optional
-        Radiometric offset in digital numbers, stated by the caller.
+        Radiometric offset in digital numbers, stated by the caller for items that leave it open.
 
     Raises
     ------
     SceneError
-        If the item names no level.
+        If the item names no level, or its metadata cannot be understood.
     RadiometryError
         If its offset is ambiguous and not stated.
     """
+    with understood(item):
+        return _described(item, offset)
+
+
+def _described(item: pystac.Item, offset: int | None) -> ItemInfo:
+    """What `describe` tells."""
     assets = band_assets(item)
     base = baseline(item)
     keys = [key for name, key in assets.items() if name != SCL]
@@ -114,8 +124,9 @@ def _is_native(key: str, asset: pystac.Asset, name: str) -> bool:
     """Whether an asset says no other resolution than that of its band."""
     match = _RESAMPLED.fullmatch(key)
     size = asset.extra_fields.get("gsd") or raster_fields(asset).get("spatial_resolution")
-    size = int(match["resolution"]) if match else size
-    return size is None or round(float(size)) == RESOLUTION[name]
+    told = match["resolution"] if match else size
+    metres = re.match(r"\d+(\.\d+)?", str(told))
+    return metres is None or round(float(metres[0])) == RESOLUTION[name]
 
 
 def level(item: pystac.Item) -> str:
@@ -185,7 +196,7 @@ def datatake(item: pystac.Item) -> str | None:
 
 
 def moment(item: pystac.Item) -> datetime:
-    """Time of the observation (UTC).
+    """Time of the observation; UTC where it names no zone.
 
     Raises
     ------
@@ -196,4 +207,25 @@ def moment(item: pystac.Item) -> datetime:
     if when is None:
         message = f"Item {item.id} has no datetime; set its property 'datetime'."
         raise SceneError(message)
-    return when
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+@contextmanager
+def understood(item: pystac.Item) -> Iterator[None]:
+    """Turn what Python says of odd metadata, in the block, into one sentence about the item.
+
+    Raises
+    ------
+    SceneError
+        Instead of it.
+    """
+    try:
+        yield
+    except DecametricError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, CRSError) as error:
+        message = (
+            f"The metadata of item {item.id} cannot be understood ({type(error).__name__}: "
+            f"{str(error).rstrip('.')}); mend the item, or leave it out."
+        )
+        raise SceneError(message) from error

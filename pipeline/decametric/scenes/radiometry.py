@@ -33,6 +33,9 @@ FIRST_SHIFTED = "04.00"
 FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 """Properties by which Earth Search (v1, v0) says that it removed the shift from the pixels."""
 
+STATED = "stated by the caller"
+"""Reason of an offset that the item leaves open."""
+
 
 @dataclass(frozen=True, slots=True)
 class OffsetRule:
@@ -58,32 +61,46 @@ def offset_rule(
     baseline : str or None
         Processing baseline, ``"05.10"``, where the item tells it.
     stated : int, optional
-        Offset that the caller states; it ends every doubt.
+        Offset that the caller states, for an item that leaves it open.
 
     Raises
     ------
     RadiometryError
         If the item says nothing, or contradicts itself.
     """
+    try:
+        return _told(item, keys, baseline)
+    except _DoubtError as doubt:
+        if stated is None:
+            raise _ambiguous(item, str(doubt)) from None
+    return OffsetRule(int(stated), STATED)
+
+
+class _DoubtError(Exception):
+    """Why an item leaves its offset open."""
+
+
+def _told(item: pystac.Item, keys: Iterable[str], baseline: str | None) -> OffsetRule:
+    """What the item itself says of its offset."""
     declared = _declared(item, keys)
-    if stated is not None:
-        return OffsetRule(int(stated), "stated by the caller")
     flag = next((item.properties[name] for name in FLAGS if name in item.properties), None)
     if flag is True:
         # Earth Search prints raster:bands offset -0.1 beside a true flag: the flag is right there.
         return OffsetRule(0, "earthsearch:boa_offset_applied is true")
     expected = None if baseline is None else SHIFT if baseline >= FIRST_SHIFTED else 0
     if declared is not None and expected is not None and declared != expected:
-        raise _ambiguous(
-            item, f"its metadata declare an offset of {declared}, processing baseline {baseline} "
-            f"has {expected}"
-        )  # fmt: skip
+        message = (
+            f"its metadata declare an offset of {declared}, processing baseline {baseline} has "
+            f"{expected}"
+        )
+        raise _DoubtError(message)
     if declared is not None:
         source = item.properties.get("decametric:source", "raster metadata")
         return OffsetRule(declared, f"offset declared by the item's {source}")
     if expected is not None:
         return OffsetRule(expected, f"processing baseline {baseline}")
-    raise _ambiguous(item, "it names no offset and no processing baseline")
+    message = "it names no offset and no processing baseline"
+    raise _DoubtError(message)
 
 
 def reflectance(*granules: NDArray[np.uint16], offsets: Sequence[int]) -> NDArray[np.float32]:
@@ -127,7 +144,8 @@ def raster_fields(asset: pystac.Asset) -> dict[str, Any]:
     """Raster metadata of a one-band asset, version 1 or 2, without the prefix ``raster:``."""
     fields = asset.extra_fields
     found: dict[str, Any] = {}
-    for part in (fields, *fields.get("bands", [])[:1], *fields.get("raster:bands", [])[:1]):
+    bands = (each for name in ("bands", "raster:bands") for each in (fields.get(name) or ())[:1])
+    for part in (fields, *bands):
         for name in ("scale", "offset", "spatial_resolution"):
             value = part.get(f"raster:{name}", part.get(name))
             if value is not None:
@@ -150,7 +168,8 @@ def _declared(item: pystac.Item, keys: Iterable[str]) -> int | None:
         if "offset" in fields:
             offsets.add(round(float(fields["offset"]) * QUANTIFICATION))
     if len(offsets) > 1:
-        raise _ambiguous(item, f"its bands declare different offsets {sorted(offsets)}")
+        message = f"its bands declare different offsets {sorted(offsets)}"
+        raise _DoubtError(message)
     return offsets.pop() if offsets else None
 
 

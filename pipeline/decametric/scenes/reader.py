@@ -78,7 +78,7 @@ def load(
     engine : {"stackstac", "odc-stac"}
         Who reads; the result is the same bit for bit.
     offset : int, optional
-        Radiometric offset in digital numbers of all items (-1000 or 0), where it is ambiguous.
+        Radiometric offset in digital numbers (-1000 or 0) of the items that leave it open.
 
     Returns
     -------

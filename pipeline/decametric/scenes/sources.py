@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pystac
 from pystac.stac_io import DefaultStacIO
@@ -84,21 +86,24 @@ def read_items(source: Items) -> list[pystac.Item]:
 
 def _from_href(href: str) -> list[pystac.Item]:
     """Items behind a path or URL."""
+    if href.startswith("file:"):
+        href = url2pathname(urlsplit(href).path)
     if is_eopf(href):
         return [eopf_item(href)]
     if not is_url(href) and is_safe(Path(href)):
         return [safe_item(Path(href))]
     # An absolute path, so that relative assets stay found wherever the work goes on.
     href = href if is_url(href) else str(Path(href).absolute())
+    shown = href.partition("?")[0] if is_url(href) else href
     try:
-        text = DefaultStacIO().read_text_from_href(href)
+        # Not by pystac: it takes # and ? in the name of a folder for parts of a URL.
+        local = None if is_url(href) else Path(href).read_text(encoding="utf-8")
+        text = DefaultStacIO().read_text_from_href(href) if local is None else local
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        message = (
-            f"Cannot read {href.partition('?')[0]}: {reason}; give a STAC document or SAFE product."
-        )
+        message = f"Cannot read {shown}: {reason}; give a STAC document or SAFE product."
         raise SceneError(message) from None
-    return _from_document(_parse(text, href.partition("?")[0]), href)
+    return _from_document(_parse(text, shown), href)
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def export(
     tile : str, optional
         The tile of a store. Default: all.
     time : str, optional
-        A date, a month or a period: ``"2024-07-28"``, ``"2024-07"``, ``"2024-06/2024-07-15"``.
-        Default: all dates.
+        A date, a month or a period: ``"2024-07-28"``, ``"2024-07"``, ``"2024-06/2024-07-15"``,
+        ``"2024-06/"`` for all that follow. Default: all dates.
     stacked : bool
         Write all bands of a date into one file, ``33UUB_20240728.tif``. Classes stay apart, as
         they have another type.
@@ -85,7 +85,7 @@ def export(
     StoreError
         If the source is no such store, a date is not finished, or a file cannot be written.
     """
-    folder = _folder(directory)
+    folder = local_folder(directory)
     opened = _datasets(source, tile, storage_options)
     dates = [one for dataset in opened for one in _dates(dataset, bands, time)]
     if not dates:
@@ -105,8 +105,14 @@ def export(
     return [raster.path for rasters in files for raster in rasters]
 
 
-def _folder(directory: str | os.PathLike[str]) -> Path:
-    """The folder of the files."""
+def local_folder(directory: str | os.PathLike[str]) -> Path:
+    """The folder of the files.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be one.
+    """
     if "://" in str(directory):
         message = f"{directory} is not a local folder; export to one and copy the files there."
         raise UsageError(message)
@@ -177,9 +183,9 @@ def _period(dataset: xr.Dataset, time: str | None) -> xr.Dataset:
     """The dates of a period."""
     if time is None:
         return dataset
-    first, _, last = time.partition("/")
+    first, period, last = (part.replace("..", "") for part in time.partition("/"))
     try:
-        return dataset.sel(time=slice(first, last or first))
+        return dataset.sel(time=slice(first or None, (last or None) if period else first))
     except (TypeError, ValueError) as error:
         message = f"time {time!r} is no date or period; write 2024-07-28 or 2024-07/2024-09."
         raise UsageError(message) from error

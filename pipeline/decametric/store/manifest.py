@@ -96,22 +96,31 @@ class Manifest:
 
     def holds(self, scene: Mapping[str, Any], target: Target) -> bool:
         """Whether a date is there already; StoreError if it conflicts with one that is."""
+        for position in self.rivals(scene):
+            old = self.scenes[position]
+            message = (
+                f"{target.shown} holds {old['time']} from {_origin(old)}, not from "
+                f"{_origin(scene)} ({scene['time']}); {_WAYS_OUT}."
+            )
+            raise StoreError(message)
+        return any(_same(old, scene) for old in self.scenes)
+
+    def rivals(self, scene: Mapping[str, Any]) -> list[int]:
+        """Positions of the dates that are of the same day as another, but from other items."""
+        if any(_same(old, scene) for old in self.scenes):
+            return []
         time = np.datetime64(scene["time"].removesuffix("Z"), "s")
-        for old, old_time in zip(self.scenes, self.times, strict=True):
-            if all(old.get(key) == scene.get(key) for key in ("time", "items", "offset")):
-                return True
-            if abs(time - old_time) < _HALF_DAY:
-                message = (
-                    f"{target.shown} holds {old['time']} from {_origin(old)}, not from "
-                    f"{_origin(scene)} ({scene['time']}); {_WAYS_OUT}."
-                )
-                raise StoreError(message)
-        return False
+        return [int(at) for at in np.flatnonzero(abs(self.times - time) < _HALF_DAY)]
 
 
 def plain(value: object) -> Any:  # noqa: ANN401  (JSON has no better type)
     """`value` as JSON gives it back: tuples are lists, NumPy scalars are numbers."""
     return json.loads(json.dumps(value, default=lambda scalar: scalar.item(), allow_nan=False))
+
+
+def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two records tell of one date from the same numbers."""
+    return all(old.get(key) == new.get(key) for key in ("time", "items", "offset"))
 
 
 def _origin(scene: Mapping[str, Any]) -> str:

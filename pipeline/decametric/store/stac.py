@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from shapely.affinity import translate
+from shapely.geometry import Polygon, box
+from shapely.geometry.polygon import orient
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from decametric.bands import BANDS
+from decametric.grid import degrees
 from decametric.store.target import names, read_document, remove_strays
 
 if TYPE_CHECKING:
@@ -58,6 +62,8 @@ _DESCRIPTION = (
 )
 # Degrees are told to a centimetre, so that the last digits of a library do not show.
 _DIGITS = 7
+_HALF = 180
+"""Longitude of the antimeridian."""
 
 
 def publish_stac(store: Store, target: Target) -> None:
@@ -110,7 +116,7 @@ def item(document: Mapping[str, Any], group: str) -> dict[str, Any]:
         "stac_extensions": _EXTENSIONS,
         "id": f"{tile}_{attributes['level']}_10m",
         "collection": COLLECTION,
-        "geometry": {"type": "Polygon", "coordinates": [[*corners, corners[0]]]},
+        "geometry": _outline(corners),
         "bbox": _bounds(corners),
         "properties": {
             **single,
@@ -262,22 +268,43 @@ def _variables(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _corners(attributes: Mapping[str, Any]) -> list[list[float]]:
-    """Corners of the grid as longitude and latitude, against the clock (RFC 7946)."""
-    box = GeoBox(
+    """Corners of the grid as longitude and latitude, against the clock (RFC 7946).
+
+    Longitudes go on beyond 180 where the grid crosses the antimeridian.
+    """
+    grid = GeoBox(
         attributes["spatial:shape"],
         Affine(*attributes["spatial:transform"]),
         attributes["proj:code"],
     )
-    outline = box.boundingbox.polygon.to_crs("EPSG:4326", resolution=math.inf)
+    outline = grid.boundingbox.polygon.to_crs("EPSG:4326", resolution=math.inf)
+    # A corner may lie a hair west of the bounds.
+    west = degrees(grid).left - 1
     # odc-geo goes with the clock, and ends where it began.
-    return [[round(x, _DIGITS), round(y, _DIGITS)] for x, y in outline.exterior.coords[:0:-1]]
+    return [
+        [round(x + 360 * (x < west), _DIGITS), round(y, _DIGITS)]
+        for x, y in outline.exterior.coords[:0:-1]
+    ]
+
+
+def _outline(corners: list[list[float]]) -> dict[str, Any]:
+    """Geometry of an item: cut in two at the antimeridian (RFC 7946, 3.1.9)."""
+    whole = Polygon(corners)
+    if whole.bounds[2] <= _HALF:
+        return {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+    sides = (whole & box(0, -90, _HALF, 90), whole & box(_HALF, -90, 2 * _HALF, 90))
+    parts = (orient(sides[0]), orient(translate(sides[1], -360)))
+    rings = [[[round(v, _DIGITS) for v in xy] for xy in part.exterior.coords] for part in parts]
+    return {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
 
 
 def _bounds(corners: Iterable[list[float]]) -> list[float]:
-    """West, south, east and north of points."""
+    """West, south, east and north of points; east is less than west across the antimeridian."""
     west, south = map(min, zip(*corners, strict=True))
     east, north = map(max, zip(*corners, strict=True))
-    return [west, south, east, north]
+    if east - west >= 2 * _HALF:
+        west, east = -_HALF, _HALF
+    return [west, south, round(east - 2 * _HALF, _DIGITS) if east > _HALF else east, north]
 
 
 def _update(store: Store, name: str, document: Mapping[str, Any]) -> bool:

@@ -39,7 +39,7 @@ from decametric.store.target import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from zarr.abc.store import Store
@@ -113,7 +113,7 @@ def missing(
         seen = Tile(root, target, Lease("", inherited=False))
         seen.manifest = Manifest.read(seen.root, target)
         if seen.manifest is not None:
-            grown = seen.manifest.grown(planned.manifest, target)
+            grown = seen.grown(planned.manifest)
             if grown.scenes == seen.manifest.scenes:
                 return len(seen.job(planned).pending)
     rows, columns = planned.blocks
@@ -137,7 +137,9 @@ class Tile:
         self.target = target
         self.lease = lease
         self.manifest: Manifest | None = None
-        self._added = self._published = False
+        self._times: set[str] = set()
+        """Times of the dates that this run added, or found and goes on with."""
+        self._published = False
 
     def begin(self, wanted: Target, *, resume: bool, overwrite: bool) -> None:
         """Look at what is there; refuse what is not ours, or has no levels if they are wanted."""
@@ -181,7 +183,8 @@ class Tile:
             If the date is there from other items.
         """
         with writing(self.target):
-            if not self._known.holds(scene, self.target):
+            known = self._yielding([scene])
+            if not known.holds(scene, self.target) or known != self._known:
                 return 0
             (position,) = self._positions([scene["time"]])
             marks = self._marks(position, self._blocks())
@@ -230,7 +233,7 @@ class Tile:
                 self.manifest = planned.manifest
             else:
                 self._grow(planned.manifest)
-            self._added = True
+            self._times.update(scene["time"] for scene in planned.manifest.scenes)
             job = self.job(planned)
             document = read_document(self.root, self.target.group)
             whole = document is not None and document["attributes"].get("complete")
@@ -272,11 +275,42 @@ class Tile:
         publish(self.root, self.target)
         publish_stac(self.root, self.target)
 
+    def grown(self, new: Manifest) -> Manifest:
+        """The manifest with the dates of `new`.
+
+        Raises
+        ------
+        StoreError
+            If `new` has another configuration, or a date that is there from other items.
+        """
+        return self._yielding(new.scenes).grown(new, self.target)
+
+    def _yielding(self, scenes: Iterable[Mapping[str, Any]]) -> Manifest:
+        """The manifest, dates without a finished block yielding to others of the same day.
+
+        Such a date is what a run left whose files could not be read. Dates of this run stay.
+        """
+        known = self._known
+        for scene in scenes:
+            rivals = known.rivals(scene)
+            if len(rivals) == 1 and not self._taken(*rivals):
+                changed = list(known.scenes)
+                changed[rivals[0]] = dict(scene)
+                known = Manifest(known.configuration, changed)
+        return known
+
+    def _taken(self, position: int) -> bool:
+        """Whether a date has a finished block, or this run is about to write one."""
+        return self._known.scenes[position]["time"] in self._times or bool(
+            self._marked(str(position))
+        )
+
     def _grow(self, new: Manifest) -> None:
         """Admit further dates, and move those that are there if they must."""
-        grown = self._known.grown(new, self.target)
+        grown = self.grown(new)
+        self.manifest = self._yielding(new.scenes)
         if moves(self._known, grown):
-            if self._added:
+            if self._times:
                 message = (
                     f"{self.target.shown} cannot take an earlier date while later ones are being "
                     "written; run the same call again."

@@ -64,8 +64,9 @@ def sharpen(
         scene and every band that the predictor returns.
     window : int
         Largest edge of the windows in which the predictor runs, in 10 m pixels, a multiple of 6.
-        Larger windows waste less on halos and need more memory. The result depends on it only by
-        rounding (about 1e-6), never on the chunks.
+        Larger windows waste less on halos and need more memory. The result depends on it by
+        rounding only (about 1e-6), but for a trace beside pixels without data, which are filled
+        from the window around them (0.003 of reflectance was seen); never on the chunks.
     any_level : bool
         Accept a scene of another level than the predictor was trained for.
 
