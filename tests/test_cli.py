@@ -143,6 +143,20 @@ def test_explain_leaves_out_tiles_beside_the_area(position_item, tmp_path):
     assert "lies outside" in nowhere.stderr
 
 
+def test_explain_refuses_levels_that_no_default_fits_as_sharpen_does(position_item, tmp_path):
+    how = {"bands": ["B02", "B11"], "shape": (12, 12)}
+    items = [
+        position_item.write("S2A_33UUB_20240701_0_L2A", **how),
+        position_item.write("S2A_32UUB_20240701_0_L1C", epsg=32632, **how),
+    ]
+    path = tmp_path / "items.json"
+    items = [item.make_asset_hrefs_absolute() for item in items]
+    pystac.ItemCollection(items).save_object(str(path))
+    told = [run("explain", path), run("sharpen", path, "-o", tmp_path / "out.zarr")]
+    assert [result.exit_code for result in told] == [2, 2]
+    assert told[0].stderr == told[1].stderr
+
+
 def test_items_of_no_tile_are_told_apart_by_their_corners(position_item, tmp_path):
     how = {"s2__product_type": "S2MSI2A", "bands": ["B02", "B11"], "shape": (12, 12)}
     places = [

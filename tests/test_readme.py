@@ -100,7 +100,7 @@ def test_python_blocks_run_and_print_what_is_shown(page, scene, tmp_path, monkey
         elif language == "bash" and page == TUTORIAL:
             printed = "".join(run(line) for line in commands(text))
     if page == "README.md":
-        assert list((tmp_path / "ten.zarr" / "33UUB").rglob("B11"))
+        assert list((tmp_path / "demo" / "ten.zarr" / "33UUB").rglob("B11"))
 
 
 def run(line):

@@ -77,6 +77,18 @@ def test_a_cluster_of_a_file(file, monkeypatch):
         assert scaled == [{"minimum": 0, "maximum": 3}]
 
 
+def test_a_queue_is_refused_where_no_job_can_be_submitted(file, monkeypatch, tmp_path):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = "{cores: 1, memory: 1GiB, scheduler_options: {dashboard: false}}"
+    text = f"decametric: {{cluster: dask_jobqueue.SLURMCluster, workers: 1, options: {options}}}"
+    with (
+        pytest.raises(DecametricError, match="cannot start workers: there is no sbatch here"),
+        client(cluster=file(text)),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

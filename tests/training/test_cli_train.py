@@ -49,6 +49,19 @@ def test_a_dry_run_tells_and_makes_nothing(catalogs, tmp_path):
     assert "fast" in table.stdout
 
 
+def test_a_dry_run_of_a_fine_tuning_tells_its_start(catalogs, tmp_path):
+    training, validation, recipe = catalogs
+    words = (training, "--validation", validation, "--config", recipe, "-o", tmp_path / "out")
+    result = run(*words, "--fine-tune", "fast-l1c", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.stdout)
+    assert plan["start"] == "fast-l1c"
+    assert "network" not in plan["config"]
+    wrong = run(*words, "--fine-tune", "no-such", "--dry-run")
+    assert wrong.exit_code != 0
+    assert "no-such" in wrong.stderr
+
+
 def test_a_run_makes_a_bundle_and_resumes(catalogs, tmp_path):
     training, validation, recipe = catalogs
     words = (training, "--validation", validation, "--config", recipe, "-o", tmp_path / "mine/2x")

@@ -13,7 +13,7 @@ from decametric import console, options
 @click.command(
     epilog=options.example(
         "decametric train train.json --validation held-out.json --ratio 2 --level L1C -o mine/2x",
-        "decametric train catalog.json --config fast-l1c-2x -o mine/2x --resume",
+        "decametric train catalog.json --config my-recipe.toml -o mine/2x --resume",
         "decametric train mine.json --validation other.json --fine-tune fast-l2a --ratio 6 "
         "--level L2A -o ours/6x",
     )
@@ -74,7 +74,7 @@ def train(
     scenes = None if items is None else options.read_items(items)
     held_out = None if validation is None else options.read_items(validation)
     if dry_run:
-        plan = recipes.plan(recipe, scenes, held_out)
+        plan = recipes.plan(recipe, scenes, held_out, fine_tune=fine_tune)
         if as_json:
             console.show_json(plan)
         else:

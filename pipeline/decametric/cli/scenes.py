@@ -72,14 +72,16 @@ def _shape(file: IO[str]) -> dict[str, Any]:
 @options.order
 def explain(items: str, *, as_json: bool, **wishes: Any) -> None:  # noqa: ANN401
     """Tell what sharpening would cost: blocks, tasks, bytes, memory. Nothing is computed."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from decametric.errors import UsageError
     from decametric.runs.scene import by_tile
 
+    given = options.read_items(items)
     order = options.read_order(wishes)
+    order = replace(order, predictor=order.open_predictor(given))
     plans, refused = {}, dict[str, UsageError]()
-    for name, group in by_tile(options.read_items(items)).items():
+    for name, group in by_tile(given).items():
         try:
             plans[name] = order.explain(group)
         except UsageError as error:  # the area may touch some of the tiles only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from contextlib import contextmanager
 from importlib import import_module
@@ -175,6 +176,7 @@ def start(file: str | os.PathLike[str]) -> Iterator[Any]:
     with dask.config.set(dask.config.merge(dask.config.config, document)):
         made = _made(str(ours["cluster"]), ours.get("options") or {}, file)
         with made:
+            _check_queue(made, file)
             if "adapt" in ours:
                 made.adapt(**ours["adapt"])
             elif "workers" in ours:
@@ -213,6 +215,18 @@ def _made(name: str, options: dict[str, Any], file: str | os.PathLike[str]) -> A
         reason = str(error).replace("\n", " ").rstrip(".")
         message = f"The cluster of {file} does not start: {reason}."
         raise DecametricError(message) from error
+
+
+def _check_queue(made: Any, file: str | os.PathLike[str]) -> None:  # noqa: ANN401
+    """Refuse a cluster of queued jobs where no job can be submitted: it would wait for ever."""
+    job = getattr(made, "job_cls", None)
+    for command in str(getattr(job, "submit_command", "")).split()[:1]:
+        if shutil.which(command) is None:
+            message = (
+                f"The cluster of {file} cannot start workers: there is no {command} here; run this "
+                "where jobs can be submitted."
+            )
+            raise DecametricError(message)
 
 
 @contextmanager

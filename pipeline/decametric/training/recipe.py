@@ -163,20 +163,26 @@ def plan(
     recipe: Recipe,
     items: Sequence[pystac.Item] | None,
     validation: Sequence[pystac.Item] | None,
+    *,
+    fine_tune: str | Path | None = None,
 ) -> dict[str, Any]:
-    """What following a recipe would do; no pixel is read. For ``--dry-run``.
+    """What `follow` would do; no pixel is read. For ``--dry-run``.
 
     The numbers of patches are the largest possible: how many a small item gives is told by its
     pixels.
     """
     training, choosing = sides(recipe, items, validation)
+    config = asdict(recipe.config)
+    if fine_tune is not None:
+        bundle_of(fine_tune, recipe.config.ratio)
+        del config["network"]  # it is that of the start
     return {
         "training": [item.id for item in training],
         "validation": [item.id for item in choosing],
         "patches": sum(recipe.sampling.wanted(item.id, math.inf) for item in training),
         "patches_validation": sum(recipe.choosing.wanted(item.id, math.inf) for item in choosing),
-        "start": recipe.start,
-        "config": asdict(recipe.config),
+        "start": recipe.start if fine_tune is None else str(fine_tune),
+        "config": config,
     }
 
 
