@@ -137,6 +137,13 @@ def test_nothing_is_computed_until_asked(operator):
         lazy.compute()
 
 
+def test_half_precision_becomes_single():
+    fine = image(12, 12).astype("float16")
+    found = degrade_image(fine, 2)
+    assert found.dtype == "float32"
+    xr.testing.assert_equal(found, degrade_image(fine.astype("float32"), 2))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
 def test_integers_become_double_precision(dtype):
     fine = (200 * image(12, 12)).astype(dtype)

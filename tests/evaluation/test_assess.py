@@ -238,6 +238,14 @@ def test_a_scene_without_bands_of_a_ratio_has_no_scores_there(bands):
     assert found.sel(ratio=2, band="mean").notnull().all()
 
 
+def test_the_angle_between_single_bands_is_nothing(bands):
+    del bands["B01"]
+    found = table(bands, "bicubic", metrics=["sam", "rmse"]).sel(predictor="bicubic", band="mean")
+    assert np.isnan(found["sam"].sel(ratio=6))
+    assert found["sam"].sel(ratio=2) > 0
+    assert found["rmse"].sel(ratio=6) > 0
+
+
 def test_a_scene_without_bands_to_sharpen_is_refused(bands):
     with pytest.raises(SceneError, match="none of the bands B05"):
         scores({band: bands[band] for band in BANDS_10M}, "bicubic")

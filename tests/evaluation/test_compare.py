@@ -11,6 +11,7 @@ import xarray as xr
 from affine import Affine
 from click.testing import CliRunner
 from PIL import Image
+from rasterio.enums import ColorInterp
 
 from decametric.cli import cli
 from decametric.errors import SceneError, UsageError
@@ -97,6 +98,152 @@ def test_alpha_is_a_mask_and_no_band(tmp_path):
     np.testing.assert_allclose(found["rmse"][:3], expected, rtol=1e-9)
     np.testing.assert_allclose(found["psnr"][:3], 20 * np.log10(255 / expected), rtol=1e-9)
     assert found.sizes["band"] == 4
+
+
+@pytest.mark.parametrize(("count", "dtype"), [(4, "uint16"), (1, "float32"), (2, "uint8")])
+def test_alpha_is_a_mask_beside_any_bands(tmp_path, count, dtype):
+    rng = np.random.default_rng(0)
+    first = rng.integers(1, 200, (count, 16, 16)).astype(dtype)
+    second = first + np.array(10, dtype)
+    paths = []
+    for name, array in (("first.tif", first), ("second.tif", second)):
+        alpha = np.full((1, 16, 16), 255, dtype)
+        alpha[:, :4] = 0
+        stack = np.concatenate([np.where(alpha > 0, array, 0), alpha])
+        paths.append(tif(tmp_path / name, stack))
+        with rasterio.open(paths[-1], "r+") as file:
+            undefined = [ColorInterp.undefined] * (count - 1)
+            file.colorinterp = [ColorInterp.gray, *undefined, ColorInterp.alpha]
+    found = compare(*paths, ["bias", "rmse"])
+    assert found.sizes["band"] == count + 1
+    np.testing.assert_allclose(found["bias"], 10, rtol=1e-6)
+    assert int(open_raster(paths[0]).isnull().sum()) == count * 4 * 16
+
+
+def described(path, array, names, scales=None, offsets=None):
+    """A file whose bands have names, and a packing."""
+    tif(path, array)
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = names
+        if scales is not None:
+            file.scales, file.offsets = [scales] * len(array), [offsets] * len(array)
+    return path
+
+
+def test_bands_of_the_same_names_are_paired_by_name(images, tmp_path):
+    names = ("B08", "B8A", "B11")
+    stack = described(tmp_path / "stack.tif", images[0], names)
+    turned = described(tmp_path / "turned.tif", images[0][[2, 0, 1]], ("B11", "B08", "B8A"))
+    group = tmp_path / "bands.zarr"
+    data = {name: (("y", "x"), band) for name, band in zip(names, images[0], strict=True)}
+    xr.Dataset(data).to_zarr(group, consolidated=False)
+    for first, second in ((stack, turned), (turned, stack), (stack, group), (group, stack)):
+        found = compare(first, second, ["rmse"])["rmse"]
+        assert (found == 0).all()
+        assert set(found["band"].values) == {*names, "mean"}
+    with pytest.raises(UsageError, match=r"name the bands of the file alike"):
+        compare(group, tif(tmp_path / "bare.tif", images[0]), ["rmse"])
+
+
+def test_names_that_repeat_or_mean_something_else_are_no_names(images, tmp_path):
+    for names in (("S2", "S2", "S2"), ("mean", "B02", "B03")):
+        path = described(tmp_path / "stack.tif", images[0], names)
+        result = run(path, path, "--metric", "rmse")
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout.splitlines()[0].split("\t")[3:] == ["mean", "1", "2", "3"]
+
+
+def test_scale_and_offset_are_applied_wherever_they_stand(images, tmp_path):
+    plain = described(tmp_path / "a.tif", images[0], ("B02", "B03", "B04"), 1e-4, 0)
+    shifted = described(tmp_path / "b.tif", images[0] + 1000, ("B02", "B03", "B04"), 1e-4, -0.1)
+    group = tmp_path / "bands.zarr"
+    packing = {"dtype": "u2", "scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": 0}
+    values = images[0] / 10000
+    names = ("B02", "B03", "B04")
+    data = {name: (("y", "x"), band) for name, band in zip(names, values, strict=True)}
+    encoding = dict.fromkeys(names, packing)
+    xr.Dataset(data).to_zarr(group, consolidated=False, encoding=encoding)
+    for first, second in ((plain, shifted), (plain, group), (group, shifted)):
+        np.testing.assert_allclose(compare(first, second, ["rmse"])["rmse"], 0, atol=1e-8)
+    raw = tif(tmp_path / "raw.tif", images[0])
+    assert float(compare(raw, raw, ["rmse"])["rmse"][0]) == 0
+    assert open_raster(raw).dtype == "uint16"
+
+
+def test_the_range_of_packed_or_mixed_variables_is_not_that_of_their_bytes(tmp_path):
+    values = np.random.default_rng(0).random((12, 12))
+    packed = {"A": {"dtype": "u1", "scale_factor": 1 / 255, "_FillValue": 0}}
+    xr.Dataset({"A": (("y", "x"), values)}).to_zarr(
+        tmp_path / "packed.zarr", consolidated=False, encoding=packed
+    )
+    mixed = {"A": (("y", "x"), (values * 255).astype("u1")), "B": (("y", "x"), values)}
+    xr.Dataset(mixed).to_zarr(tmp_path / "mixed.zarr", consolidated=False)
+    for path in (tmp_path / "packed.zarr", tmp_path / "mixed.zarr"):
+        with pytest.raises(UsageError, match="data_range"):
+            compare(path, path, ["psnr"])
+
+
+def test_palettes_and_files_of_several_images_are_refused(tmp_path):
+    grey = Image.fromarray(np.arange(256, dtype="u1").reshape(16, 16))
+    grey.convert("P").save(tmp_path / "palette.png")
+    grey.save(tmp_path / "pages.tif", save_all=True, append_images=[grey.resize((8, 8))])
+    for name, words in (("palette.png", "numbers of a palette"), ("pages.tif", "several images")):
+        with pytest.raises(SceneError, match=words):
+            compare(tmp_path / name, tmp_path / name, ["rmse"])
+
+
+def test_turned_rasters_are_compared(images, tmp_path):
+    place = {"transform": Affine(0, 10, 300000, 10, 0, 6200040)}
+    paths = [tif(tmp_path / f"{n}.tif", array, **place) for n, array in enumerate(images)]
+    np.testing.assert_allclose(compare(*paths, ["rmse"])["rmse"][:3], rmse(*images))
+
+
+def test_one_date_stands_beside_none_and_other_dates_are_refused(tmp_path):
+    values = np.random.default_rng(0).random((2, 12, 12))
+
+    def group(name, dates, days=None):
+        coords = {} if days is None else {"time": np.array(days, "M8[ns]")}
+        data = {
+            "B11": (("time", "y", "x"), values[:dates]),
+            "B12": (("time", "y", "x"), values[:dates]),
+        }
+        xr.Dataset(data, coords).to_zarr(tmp_path / name, consolidated=False)
+        return tmp_path / name
+
+    one = group("one.zarr", 1, ["2024-06-01"])
+    flat = tmp_path / "flat.zarr"
+    xr.Dataset(dict.fromkeys(("B11", "B12"), (("y", "x"), values[0]))).to_zarr(
+        flat, consolidated=False
+    )
+    for first, second in ((one, flat), (flat, one)):
+        assert (compare(first, second, ["rmse"])["rmse"] == 0).all()
+    assert (compare(one, one, ["rmse"], mask=mask_of(tmp_path))["rmse"] == 0).all()
+    days = ["2024-06-01T10:20:31", "2024-07-01T10:20:31"]
+    two = group("two.zarr", 2, days)
+    same = group("same.zarr", 2, ["2024-06-01", "2024-07-01"])
+    other = group("other.zarr", 2, ["2024-06-01", "2023-08-01"])
+    assert (compare(two, same, ["rmse"])["rmse"] == 0).all()
+    with pytest.raises(UsageError, match="the date 2023-08-01 where the reference has 2024-07-01"):
+        compare(two, other, ["rmse"])
+
+
+def mask_of(folder):
+    """A mask that is a group of a store."""
+    whole = np.ones((12, 12), "u1")
+    xr.Dataset({"valid": (("y", "x"), whole)}).to_zarr(folder / "mask.zarr", consolidated=False)
+    return folder / "mask.zarr"
+
+
+def test_the_document_tells_of_every_metric_of_every_pair(images, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        tif(tmp_path / folder / "1.tif", images[0][:1])
+        tif(tmp_path / folder / "2.tif", images[0])
+    result = run(tmp_path / "a", tmp_path / "b", "--data-range", 10000, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert {row["metric"] for row in found["scores"]} == set(found["protocol"]["metrics"])
+    assert "sam" in found["protocol"]["metrics"]
 
 
 def test_pictures_of_one_band_are_compared_with_the_range_of_their_type(tmp_path):

@@ -227,6 +227,15 @@ def test_pictures_show_input_results_reference_and_errors(known, gaps):
     assert found.brightest > 0
 
 
+def test_a_band_without_data_is_not_drawn(known):
+    tree = scene()
+    tree["r20m"]["B12"] = tree["r20m"]["B12"] * np.float32(np.nan)
+    found, whole = detail(tree, known, 2), detail(scene(), known, 2)
+    assert found.bands == tuple(band for band in whole.bands if band != "B12")
+    assert found.brightest > 0
+    assert len(found.images) == len(whole.images)
+
+
 def test_the_scale_of_errors_is_that_of_all_pictures(known):
     tree = scene()
     perfect = {"truth": Bicubic(), **known}

@@ -133,6 +133,8 @@ def test_it_says_what_it_is(metric):
     assert found.name == metric.__name__
     words = {"consistency_rmse": "root mean square error", "consistency_bias": "mean error"}
     assert found.attrs["long_name"] == f"{words[found.name]} (degraded)"
+    both = (image.assign_attrs(units="DN") for image in (coarse, fine))
+    assert metric(*both, ratio=2).attrs["units"] == "DN"
     assert {key: found.attrs[key] for key in ("operator", "ratio", "history")} == {
         "operator": "dsen2",
         "ratio": 2,

@@ -52,6 +52,14 @@ def test_gain_and_offset_do_not_matter():
     assert float(scc(x, 7 - 3 * x)) == pytest.approx(-1, rel=1e-12)
 
 
+@pytest.mark.parametrize("gain", [1.1, 0.3, -7.0])
+def test_planes_have_no_detail(gain):
+    rows, cols = np.indices((40, 50))
+    plane = xr.DataArray(0.1 * rows + 0.03 * cols + 1000, dims=("y", "x"))
+    assert np.isnan(scc(plane, gain * plane))
+    assert np.isnan(scc(plane, image(40, 50)))
+
+
 def test_the_values_of_the_border_do_not_matter_to_sobel():
     x, y = image(12, 15), image(12, 15, seed=1)
     other = x.copy()

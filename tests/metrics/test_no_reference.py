@@ -211,6 +211,19 @@ def test_nothing_is_computed_until_asked(metric):
             lazy.compute()
 
 
+@pytest.mark.parametrize("metric", [d_s, qnr, hqnr])
+@pytest.mark.parametrize("name", ["guide", "guide_low"])
+def test_a_lazy_guide_is_enough_to_be_lazy(metric, name):
+    coarse, fine, guide = made()
+    low = guide.coarsen(y=2, x=2).mean()
+    guides = {"guide": guide, "guide_low": low}
+    guides[name] = broken(guides[name])
+    lazy = metric(coarse, fine, ratio=2, **guides)
+    assert isinstance(lazy.data, da.Array)
+    with pytest.raises(AssertionError, match="must not be read"):
+        lazy.compute()
+
+
 def test_they_say_what_they_are():
     coarse, fine, guide = made()
     coarse = coarse.assign_attrs(history="measured")

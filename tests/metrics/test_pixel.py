@@ -249,6 +249,7 @@ def test_skipna_false_lets_gaps_through(name):
     gap = x.copy()
     gap[:, 2, 3] = np.nan
     assert np.isnan(score(name, gap, x, skipna=False)).all()
+    assert np.isnan(score(name, gap.fillna(np.inf), x, skipna=False)).all()
     away = xr.ones_like(x[0], bool)
     away[2, 3] = False
     expected = score(name, gap, x + 0.1)

@@ -159,6 +159,24 @@ def test_noise_that_cannot_be_is_refused(scene, noise):
         score(*scene, noise=noise)
 
 
+@pytest.mark.parametrize("dim", ["band", "image", "orientation"])
+def test_noise_under_other_labels_is_refused(scene, dim):
+    x, y = (image.assign_coords(band=["B05", "B11"]) for image in scene)
+    noise = fsim_noise(x, y, data_range=oracle.L)
+    turned = noise.isel({dim: slice(None, None, -1)})
+    with pytest.raises(UsageError, match=f"coordinate '{dim}' of noise differs"):
+        score(x, y, noise=turned)
+    bare = noise.drop_vars(noise.coords)
+    np.testing.assert_array_equal(score(x, y, noise=bare), score(x, y))
+
+
+def test_lazy_noise_makes_a_lazy_score(scene):
+    noise = fsim_noise(*(image.chunk() for image in scene), data_range=oracle.L)
+    found = score(*scene, noise=noise)
+    assert found.chunks is not None
+    np.testing.assert_array_equal(found, score(*scene))
+
+
 def test_what_is_missing_is_refused(scene):
     x, y = scene
     with pytest.raises(UsageError, match="data_range"):

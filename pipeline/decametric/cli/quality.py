@@ -79,8 +79,9 @@ def assess(items: str, *, as_json: bool, report: str | None, any_level: bool, **
 def compare(reference: str, test: str, *, as_json: bool, **how: Any) -> None:  # noqa: ANN401
     """Compare two rasters, or the files of two folders by their names.
 
-    Rasters are GeoTIFF, PNG, JPEG or groups of a Zarr store. Every band is compared by itself.
-    Pixels without data do not count.
+    Rasters are GeoTIFF, PNG, JPEG or groups of a Zarr store. Every band is compared by itself, with
+    the one of the same name where both have the same names. Scale and offset are applied. Pixels
+    without data do not count.
     """
     from decametric.evaluation.compare import compare, document, lines, pairs
 

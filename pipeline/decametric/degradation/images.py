@@ -237,7 +237,7 @@ def _degrade_block(
 
 def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type in which an image is degraded: its own, double precision for integers."""
-    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+    return np.promote_types(dtype, np.float32 if dtype.kind == "f" else np.float64)
 
 
 def _band_by_band(

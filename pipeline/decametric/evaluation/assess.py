@@ -7,6 +7,7 @@ runs once, however many metrics and bands read what it made.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,5 +183,8 @@ def _wald(
             ratio=ratio,
             mask=valid.sel(band=made),
         )
+        if len(bands) == 1:  # the angle between spectra of one band is 0, whatever they are
+            angles = [numbers[name] for name in ("sam",) if name in numbers]
+            numbers = numbers.assign({a.name: (a * math.nan).assign_attrs(a.attrs) for a in angles})
         found[name] = by_band(numbers, complete=made == bands)
     return join(found, "predictor", list(predictors))

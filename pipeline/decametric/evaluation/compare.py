@@ -11,7 +11,13 @@ import xarray as xr
 
 from decametric import __version__
 from decametric.errors import UsageError
-from decametric.evaluation.rasters import check_same_grid, is_folder, open_raster, rasters_of
+from decametric.evaluation.rasters import (
+    check_same_grid,
+    in_order_of,
+    is_folder,
+    open_raster,
+    rasters_of,
+)
 from decametric.evaluation.report import text
 from decametric.evaluation.tables import MEAN
 from decametric.metrics import DEFAULT, REGISTRY, SPECTRAL, scores
@@ -38,13 +44,15 @@ def compare(
     Parameters
     ----------
     reference, test : path
-        The truth and the image to judge: GeoTIFF, PNG, JPEG or groups of a Zarr store.
+        The truth and the image to judge: GeoTIFF, PNG, JPEG or groups of a Zarr store. What is
+        compared is what they mean: scale and offset are applied, pixels without data are left out.
+        Bands are paired by name where both have the same names, else in their order.
     metrics : iterable of str
         Names of `decametric.metrics.scores`; by default its own default, without what makes no
         sense for one band or without a ratio.
     data_range : float or {"uint8", "12bit", "reflectance"}
-        Span of possible values; it is 255 where both rasters are stored as uint8, and required
-        otherwise by the metrics that need it.
+        Span of possible values; it is 255 where both rasters are stored as plain uint8, and
+        required otherwise by the metrics that need it.
     ratio : float
         Coarse pixel size over fine pixel size, for ``ergas``.
     mask : path, optional
@@ -65,6 +73,7 @@ def compare(
     """
     first, second = open_raster(reference), open_raster(test)
     check_same_grid(first, second, str(test))
+    second = in_order_of(first, second)
     names = list(metrics) or _default(first, ratio)
     found = scores(
         first.assign_attrs(units=OF_DATA),
@@ -126,9 +135,7 @@ def rows(name: str, found: xr.Dataset) -> list[dict[str, Any]]:
 def document(reference: str, test: str, found: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """Scores of all pairs as one JSON document: images, protocol, scores."""
     metrics = {
-        str(name): dict(value.attrs)
-        for scored in list(found.values())[:1]
-        for name, value in scored.items()
+        str(name): dict(value.attrs) for scored in found.values() for name, value in scored.items()
     }
     null = "not a finite number: undefined, without a valid pixel, or infinite (equal images)"
     return {

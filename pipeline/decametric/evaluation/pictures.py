@@ -106,7 +106,11 @@ def detail(
 def _draw(
     given: Floats, made: Mapping[str, Floats], truth: Floats, ratio: int, bands: tuple[str, ...]
 ) -> Detail:
-    """Pictures of arrays (band, y, x)."""
+    """Pictures of arrays (band, y, x), without bands that hold no data here."""
+    seen = [n for n, band in enumerate(truth) if np.isfinite(band).any()]
+    if 0 < len(seen) < len(bands):
+        made = {name: image[seen] for name, image in made.items() if len(image) == len(truth)}
+        return _draw(given[seen], made, truth[seen], ratio, tuple(bands[n] for n in seen))
     limits = np.nanpercentile(truth, STRETCH, axis=(1, 2), keepdims=True)
     given = given.repeat(ratio, axis=1).repeat(ratio, axis=2)
     metres = BANDS[bands[0]].resolution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import xarray as xr
 
 from decametric.errors import SceneError, UsageError
+from decametric.evaluation.tables import MEAN
 from decametric.scenes.items import SCL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".zarr"})
 """What counts as a raster in a folder, in lower case."""
@@ -38,15 +40,16 @@ def open_raster(path: str | Path) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        (band, y, x), for Zarr with a time also (band, time, y, x), named bands. Attributes:
-        ``stored``, the data type on disk, and ``by_name``, whether the bands are variables, which
-        have a name and no order. Where the file has a nodata value, an alpha band
-        or a mask, the array is float and NaN where there is no data; an alpha band is no band.
+        (band, y, x), for Zarr of several dates (band, time, y, x), named bands; scale and offset
+        are applied. Attributes: ``stored``, the data type on disk, or of the values where they are
+        packed; ``named``, whether the bands have names of their own, and ``by_name``, whether they
+        are variables, which have no order. Where the file has a nodata value, an alpha band or a
+        mask, the array is float and NaN where there is no data; an alpha band is no band.
 
     Raises
     ------
     SceneError
-        If there is nothing that can be read.
+        If there is nothing that can be read, or the numbers stand for colours of a palette.
     """
     path = Path(path)
     if not path.exists():
@@ -80,17 +83,19 @@ def check_same_grid(reference: xr.DataArray, test: xr.DataArray, name: str) -> N
     Raises
     ------
     UsageError
-        If shape, number of bands, CRS or transform differ, or the names of the bands where both
-        have names. Where one of them has no CRS, as pictures have none, only the shapes are
+        If shape, number of bands, dates, CRS or transform differ, or the names of bands that have
+        no order. Where one of them has no CRS, as pictures have none, only the shapes are
         compared.
     """
-    if reference.attrs["by_name"] and test.attrs["by_name"]:
-        _check_names(set(reference["band"].values), set(test["band"].values), name)
+    if "band" in reference.dims:
+        _check_bands(reference, test, name)
     for dim, what in (("band", "bands"), ("y", "rows"), ("x", "columns"), ("time", "dates")):
         mine, its = (array.sizes.get(dim, 1) for array in (reference, test))
         if mine != its:
             message = f"{name} has {its} {what} and the reference {mine}; bring both to one grid."
             raise UsageError(message)
+    if "time" in reference.indexes and "time" in test.indexes:
+        _check_dates(reference, test, name)
     if reference.rio.crs is None or test.rio.crs is None:
         return
     if reference.rio.crs != test.rio.crs:
@@ -100,7 +105,7 @@ def check_same_grid(reference: xr.DataArray, test: xr.DataArray, name: str) -> N
         )
         raise UsageError(message)
     mine, its = (_corners(array) for array in (reference, test))
-    step = abs(reference.rio.transform().a)
+    step = math.hypot(reference.rio.transform().a, reference.rio.transform().d)
     if (apart := float(np.abs(mine - its).max()) / step) > SAME_PIXEL:
         message = (
             f"{name} lies up to {apart:.3g} pixels beside the reference; cut or warp one of them "
@@ -109,10 +114,34 @@ def check_same_grid(reference: xr.DataArray, test: xr.DataArray, name: str) -> N
         raise UsageError(message)
 
 
-def _check_names(mine: set[str], its: set[str], name: str) -> None:
-    """Refuse groups that hold different variables."""
-    if alone := sorted(mine ^ its):
-        message = f"Bands that only one of {name} and the reference has: {', '.join(alone)}."
+def in_order_of(reference: xr.DataArray, test: xr.DataArray) -> xr.DataArray:
+    """The test with its bands in the order of the reference, where both have the same names."""
+    if not (reference.attrs["named"] and test.attrs["named"]):
+        return test
+    names = list(reference["band"].values)
+    return test.sel(band=names) if set(names) == set(test["band"].values) else test
+
+
+def _check_bands(reference: xr.DataArray, test: xr.DataArray, name: str) -> None:
+    """Refuse several bands without an order, unless they have the same names."""
+    sorts = [array.attrs["by_name"] for array in (reference, test)]
+    mine, its = set(reference["band"].values), set(test["band"].values)
+    if not any(sorts) or mine == its or (not all(sorts) and len(mine) == len(its) == 1):
+        return
+    alone = ", ".join(sorted(mine ^ its))
+    way = "" if all(sorts) else "; those of Zarr have no order: name the bands of the file alike"
+    message = f"Bands that only one of {name} and the reference has: {alone}{way}."
+    raise UsageError(message)
+
+
+def _check_dates(reference: xr.DataArray, test: xr.DataArray, name: str) -> None:
+    """Refuse series of different days."""
+    mine, its = (array["time"].to_numpy().astype("datetime64[D]") for array in (reference, test))
+    if (mine != its).any():
+        at = int((mine != its).argmax())
+        message = (
+            f"{name} has the date {its[at]} where the reference has {mine[at]}; cut both alike."
+        )
         raise UsageError(message)
 
 
@@ -130,17 +159,42 @@ def _open_file(path: Path) -> xr.DataArray:
     try:
         with rasterio.open(path) as source:
             stored, kinds = source.dtypes[0], source.colorinterp
-            names = [name or f"{n}" for n, name in enumerate(source.descriptions, 1)]
-            flags = source.mask_flag_enums
+            descriptions, flags = source.descriptions, source.mask_flag_enums
+            scales, offsets = source.scales, source.offsets
         gaps = any(flag != [rasterio.enums.MaskFlags.all_valid] for flag in flags)
         array: Any = rioxarray.open_rasterio(path, chunks=STRIPS, masked=gaps)
     except rasterio.errors.RasterioIOError as error:
         message = f"{path} cannot be read as a raster: {str(error).rstrip('.')}."
         raise SceneError(message) from error
-    bands = [n for n, kind in enumerate(kinds) if kind != rasterio.enums.ColorInterp.alpha]
-    named: xr.DataArray = array.isel(band=bands).assign_coords(band=[names[n] for n in bands])
-    named.attrs = {"by_name": False, "stored": stored}
-    return named
+    if not isinstance(array, xr.DataArray):
+        message = f"{path} holds several images; save the one to compare as a file of its own."
+        raise SceneError(message)
+    if rasterio.enums.ColorInterp.palette in kinds:
+        message = f"{path} holds numbers of a palette, not colours; save it as RGB first."
+        raise SceneError(message)
+    alpha = [n for n, kind in enumerate(kinds) if kind == rasterio.enums.ColorInterp.alpha]
+    bands = [n for n in range(len(kinds)) if n not in alpha]
+    names, named = _names([descriptions[n] for n in bands])
+    image: xr.DataArray = array.isel(band=bands).assign_coords(band=names)
+    if alpha:
+        # GDAL calls it a mask in some files only: of one band or three, of eight bits or sixteen.
+        image = image.where(array.isel(band=alpha[0], drop=True) > 0)
+    packing = {(scales[n], offsets[n]) for n in bands}
+    if packing != {(1.0, 0.0)}:
+        factors, terms = (
+            xr.DataArray([v[n] for n in bands], dims="band") for v in (scales, offsets)
+        )
+        image, stored = image * factors + terms, "float64"
+    image.attrs = {"by_name": False, "named": named, "stored": stored}
+    return image.rio.write_crs(array.rio.crs) if array.rio.crs is not None else image
+
+
+def _names(descriptions: Sequence[str | None]) -> tuple[list[str], bool]:
+    """Names of the bands of a file, and whether they have all of them names of their own."""
+    named = [name for name in descriptions if name and name != MEAN]
+    if len(set(named)) == len(descriptions):
+        return named, True
+    return [f"{n}" for n in range(1, len(descriptions) + 1)], False
 
 
 def _open_zarr(path: Path) -> xr.DataArray:
@@ -160,9 +214,20 @@ def _open_zarr(path: Path) -> xr.DataArray:
         message = f"{path} holds no variable over y and x{way}."
         raise SceneError(message)
     array = dataset[bands].to_dataarray("band")
+    if array.sizes.get("time") == 1:
+        array = array.isel(time=0, drop=True)
+    kinds = {_stored(dataset[name]) for name in bands}
     array.attrs = {
         "by_name": True,
-        "stored": str(dataset[bands[0]].encoding.get("dtype", array.dtype)),
+        "named": True,
+        "stored": kinds.pop() if len(kinds) == 1 else str(array.dtype),
     }
     ordered: xr.DataArray = array.transpose("band", ..., "y", "x")
     return ordered
+
+
+def _stored(variable: xr.DataArray) -> str:
+    """Type of a variable on the disk, or that of its values where numbers are packed."""
+    encoding = variable.encoding
+    packed = {"scale_factor", "add_offset"} & set(encoding)
+    return str(variable.dtype if packed else encoding.get("dtype", variable.dtype))

@@ -147,6 +147,7 @@ def _score(
         given = {"mask": each.mask, "weights": each.weights, "skipna": each.skipna}
         found = compare(both.coarse, coarse, each.dim, **given)
         facts = {"long_name": f"{found.long_name} (degraded)", "operator": model["operator"]}
+        facts |= {name: value for name, value in found.attrs.items() if name == "units"}
         return both.label(found, name=f"consistency_{found.name}", **facts, ratio=scale)
 
     return by_variable(metric, reference, test, options)

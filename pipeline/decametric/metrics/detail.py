@@ -27,6 +27,9 @@ from decametric.metrics.sliding import filtered, reduce_windows, total, window_w
 if TYPE_CHECKING:
     from decametric.metrics.pairs import Pair
 
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
+"""Detail below this share of the sum of the window is rounding."""
+
 
 @documented
 def scc(
@@ -92,7 +95,10 @@ def scc(
 
 def _laplacian(x: Floats, y: Floats, w: Floats | None) -> Floats:
     """Moments of the high-pass filtered planes."""
-    detail = 9 * np.stack([x, y])[:, 1:-1, 1:-1] - filtered(np.stack([x, y]), (1, 1, 1))
+    images = np.stack([x, y])
+    detail = 9 * images[:, 1:-1, 1:-1] - filtered(images, (1, 1, 1))
+    # What is left of a plane is rounding, of the nine terms and of the plane's own numbers.
+    detail[np.abs(detail) <= ROUNDING * filtered(np.abs(images), (1, 1, 1))] = 0
     return moments(detail[0], detail[1], window_weights(w, 3), axes=(0, 1)).ravel()
 
 

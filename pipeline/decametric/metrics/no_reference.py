@@ -7,6 +7,7 @@ interpolation: report them, but do not optimise them. `consistency_rmse` is firm
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from decametric.metrics.pairs import (
     by_variable,
     check_grids,
     documented,
+    is_lazy,
     pair,
 )
 from decametric.metrics.reduction import Floats, finish, reduce
@@ -178,6 +180,7 @@ def d_s(
     """
     options = Options(dim, mask, weights, skipna, keep_attrs)
     both = spectra(reference, test, ratio, options, band_dim)
+    both = replace(both, lazy=both.lazy or is_lazy(guide, guide_low))
     check_grids(both.fine, guide, "guide", "test")
     fine = in_chunks_of(both.fine, guide).astype(np.float64)
     if guide_low is None:

@@ -92,6 +92,11 @@ class Pair:
         )
 
 
+def is_lazy(*given: object) -> bool:
+    """Whether one of some arguments is an array of Dask."""
+    return any(isinstance(each, xr.DataArray) and each.chunks is not None for each in given)
+
+
 def pair(reference: xr.DataArray, test: xr.DataArray, options: Options) -> Pair:
     """Make a pair of two arrays; nothing is computed.
 
@@ -102,7 +107,7 @@ def pair(reference: xr.DataArray, test: xr.DataArray, options: Options) -> Pair:
     """
     given = checked(reference, test, options)
     dim = resolve(options.dim, reference, test)
-    lazy = any(array.chunks is not None for array in given.values())
+    lazy = is_lazy(*given.values())
     shaped: tuple[xr.DataArray, ...] = xr.broadcast(*given.values())
     order = shaped[0].dims
     with warnings.catch_warnings():

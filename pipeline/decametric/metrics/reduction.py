@@ -225,10 +225,12 @@ def weigh(reference: Any, test: Any, weights: Any, *, skipna: bool) -> tuple[Flo
         if not (weights >= 0).all():
             message = "Weights must be numbers of at least 0; fill the missing ones with 0."
             raise UsageError(message)
-    if skipna:
-        finite = np.isfinite(x) & np.isfinite(y)
-        if not finite.all():
+    finite = np.isfinite(x) & np.isfinite(y)
+    if not finite.all():
+        if skipna:
             weights = finite.astype(np.float64) if weights is None else np.where(finite, weights, 0)
+        else:  # an infinite number spoils a score as NaN does
+            x, y = np.where(finite, x, np.nan), np.where(finite, y, np.nan)
     if weights is not None:
         counts = weights > 0
         x, y = np.where(counts, x, 0), np.where(counts, y, 0)

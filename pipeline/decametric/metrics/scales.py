@@ -19,6 +19,7 @@ from decametric.metrics.pairs import (
     Options,
     checked,
     chunked,
+    is_lazy,
     resolve,
     stacked,
     with_parameters,
@@ -84,8 +85,7 @@ def scales(reference: xr.DataArray, test: xr.DataArray, ratio: int, options: Opt
     UsageError
         If the grids are not nested, or other dimensions differ.
     """
-    given = [reference, test, options.mask, options.weights]
-    lazy = any(isinstance(each, xr.DataArray) and each.chunks is not None for each in given)
+    lazy = is_lazy(reference, test, options.mask, options.weights)
     checked(reference, reference, options)
     check_nested(reference, test, ratio)
     fine = chunked(test)

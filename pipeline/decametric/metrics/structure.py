@@ -32,8 +32,10 @@ from decametric.metrics.pairs import (
     Options,
     Pair,
     by_variable,
+    check_grids,
     data_range_of,
     documented,
+    is_lazy,
     pair,
 )
 from decametric.metrics.passes import read_again
@@ -57,7 +59,10 @@ COARSE, FINE, SMALL = 11, 13, 2**18
 in each bin, and room for more bins."""
 
 NOISE = {"image": 2, "orientation": ORIENTATIONS}
-"""Dimensions of thresholds: reference and test; 0, 45, 90 and 135 degrees."""
+"""Dimensions of thresholds."""
+
+LABELS = {"image": ["reference", "test"], "orientation": [0, 45, 90, 135]}
+"""Their labels; orientations in degrees."""
 
 
 @documented
@@ -125,8 +130,9 @@ def fsim(
     span = data_range_of(data_range)
 
     def metric(x: xr.DataArray, y: xr.DataArray, each: Options) -> xr.DataArray:
-        scene = _Scene(pair(x, y, each), span)
         given = noise[x.name] if isinstance(noise, xr.Dataset) else noise
+        both = pair(x, y, each)
+        scene = _Scene(replace(both, lazy=both.lazy or is_lazy(given)), span)
         level = scene.noise() if isinstance(given, str) else _spread(given, scene.pair)
         facts: dict[str, Any] = {"name": "fsim", "long_name": "feature similarity", "units": "1"}
         return finish(scene.sums(level), pooled, scene.pair, each, **facts, data_range=span)
@@ -182,9 +188,8 @@ def fsim_noise(
 
     def metric(x: xr.DataArray, y: xr.DataArray, each: Options) -> xr.DataArray:
         scene = _Scene(pair(x, y, each), span)
-        coords = {"image": ["reference", "test"], "orientation": [0, 45, 90, 135]}
         facts = {"name": "fsim_noise", "long_name": "energy of the noise", "units": "1"}
-        found = scene.noise().assign_coords(coords)
+        found = scene.noise().assign_coords(LABELS)
         return label(found, scene.pair, each, **facts, data_range=span)
 
     return by_variable(metric, reference, test, Options(dim, mask, weights, skipna, keep_attrs))
@@ -251,7 +256,7 @@ def _spread(noise: Any, both: Pair) -> xr.DataArray:  # noqa: ANN401  (a number 
     Raises
     ------
     UsageError
-        If they have a dimension or a length that the images have not.
+        If they have a dimension, a length or labels that the images have not.
     """
     given = noise if isinstance(noise, xr.DataArray) else xr.DataArray(np.asarray(noise, float))
     others = {name: size for name, size in both.reference.sizes.items() if name not in SPATIAL}
@@ -259,6 +264,8 @@ def _spread(noise: Any, both: Pair) -> xr.DataArray:  # noqa: ANN401  (a number 
     if any(sizes.get(name) != size for name, size in given.sizes.items()):
         message = f"noise has dimensions {dict(given.sizes)}; it may have {sizes} or none."
         raise UsageError(message)
+    labels = both.reference.isel(dict.fromkeys(SPATIAL, 0), drop=True).expand_dims(LABELS)
+    check_grids(labels.assign_coords(LABELS), given, "noise")
     missing = {name: size for name, size in sizes.items() if name not in given.dims}
     spread = given.drop_vars(given.coords).expand_dims(missing).transpose(*sizes)
     return spread.chunk(dict.fromkeys(others, 1) | dict.fromkeys(NOISE, -1))
