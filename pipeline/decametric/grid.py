@@ -146,14 +146,13 @@ def _footprint(
     for part in _near(area, coarse):
         step = max(part.boundingbox.span_x, part.boundingbox.span_y) / 32
         box = part.to_crs(coarse.crs, resolution=step).boundingbox
-        left, top = to_pixel * (box.left, box.top)
-        right, bottom = to_pixel * (box.right, box.bottom)
+        left, top = to_pixel @ (box.left, box.top)
+        right, bottom = to_pixel @ (box.right, box.bottom)
         rows += [top, bottom]
         cols += [left, right]
-    return (min(rows, default=0), max(rows, default=0)), (
-        min(cols, default=0),
-        max(cols, default=0),
-    )
+    if not rows:
+        return (0, 0), (0, 0)
+    return (min(rows), max(rows)), (min(cols), max(cols))
 
 
 def _near(area: Geometry, coarse: GeoBox) -> Iterator[Geometry]:
@@ -177,7 +176,7 @@ def _bounds(grid: GeoBox, crs: CRS) -> BoundingBox:
     """Bounds of a grid in another CRS."""
     assert grid.crs is not None  # noqa: S101  (the grid of an item has one)
     to_other = grid.crs.transformer_to_crs(crs)
-    border = grid.transform * grid.boundary().T
+    border = grid.transform @ grid.boundary().T
     x, y = map(np.asarray, to_other(*border))
     if crs.geographic:
         # Counted from the first point on, so that there is no leap on the way.

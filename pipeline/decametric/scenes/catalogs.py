@@ -100,13 +100,13 @@ def search(
         message = "Give one area to search in: bbox or intersects."
         raise UsageError(message)
     url, name = _where(catalog, collection, level)
-    shape = None if intersects is None else _geometry(intersects)
+    area = None if intersects is None else _geometry(intersects)
     client = _opened(url)
     try:
         found = client.search(
             collections=[name],
             bbox=None if bbox is None else list(bbox),
-            intersects=shape,
+            intersects=area,
             datetime=datetime,
             # With a limit on clouds the items are counted after it was checked here.
             max_items=None if max_cloud is not None else max_items,
