@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import signal
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import keras
 import numpy as np
@@ -15,10 +17,11 @@ from decametric.bands import BANDS_20M
 from decametric.degradation import degrade
 from decametric.errors import UsageError
 from decametric.scenes.reader import load
+from decametric.superres import networks
 from decametric.superres.inference import sharpen
 from decametric.superres.presets import load_predictor, read_card
 from decametric.training import fit
-from decametric.training.config import TrainConfig
+from decametric.training.config import Sampling, TrainConfig
 from decametric.training.fit import train
 from decametric.training.history import Epoch, plateau
 from decametric.training.state import State
@@ -241,10 +244,56 @@ def test_the_logs_can_be_read_by_tensorboard(trained):
 def test_what_cannot_be_trained_is_said(patch_sets, tmp_path):
     with pytest.raises(UsageError, match="An epoch of 99 steps of 8 patches does not fit the 96"):
         run(patch_sets, tmp_path, replace(SHORT, steps=99))
-    with pytest.raises(UsageError, match="network='unet' is unknown; choose from aesr, dsen2"):
-        run(patch_sets, tmp_path, replace(SHORT, network="unet"))
-    with pytest.raises(UsageError, match="batch=0 must be above 0"):
-        replace(SHORT, batch=0)
+
+
+def test_every_network_can_be_chosen():
+    assert set(get_args(get_type_hints(TrainConfig)["network"])) == set(networks.NETWORKS)
+
+
+WRONG = {
+    "network": ("unet", "one of dsen2, vdsen2, aesr, fast"),
+    "ratio": (3, "one of 2, 6"),
+    "loss": ("mse", "one of l1, l2, rmse, log"),
+    "optimizer": ("sgd", "one of adamw, nadam"),
+    "batch": (0, "at least 1"),
+    "steps": (-1, "at least 1"),
+    "epochs": (2.5, "of the type int"),
+    "patience": (True, r"of the type int \| None"),
+    "learning_rate": (0, "above 0"),
+    "clip": (math.nan, "of the type float"),
+    "average": (1.5, "from 0 to 1"),
+    "orientations": ("no", "of the type bool"),
+    "seed": (-1, "at least 0"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_values_that_no_training_can_have_are_refused(name):
+    value, words = WRONG[name]
+    with pytest.raises(UsageError, match=rf"^{name}={value!r} must be {words}\.$"):
+        replace(SHORT, **{name: value})
+
+
+def test_whole_numbers_stand_for_floats():
+    assert replace(SHORT, learning_rate=1).learning_rate == 1
+    with pytest.raises(UsageError, match="of the type int"):
+        replace(SHORT, seed=np.int64(3))  # no JSON could be made of it
+
+
+WRONG_SAMPLING = {
+    "count": (-3, "at least 1"),
+    "scales": ((1, 0), "at least 1"),
+    "weights": ({"a": -1.0}, "at least 0"),
+    "min_valid": (2.0, "from 0 to 1"),
+    "as_level": ("L3", "of the type"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SAMPLING)
+def test_values_that_no_patches_can_have_are_refused(name):
+    value, words = WRONG_SAMPLING[name]
+    with pytest.raises(UsageError, match=f"^{name}=.* must be {words}"):
+        Sampling(**{name: value})
 
 
 def test_an_interrupt_that_a_library_swallows_stops_after_the_epoch(patch_sets, tmp_path):

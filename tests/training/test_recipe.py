@@ -127,6 +127,23 @@ def test_a_chain_that_was_stopped_in_its_first_recipe_goes_on_there(places, tmp_
     assert told == [1, 2, 3, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('epochs = "10"', r"run\.toml: epochs='10' must be of the type int"),
+        ('loss = "l7"', r"run\.toml: loss='l7' must be one of l1, l2, rmse, log"),
+        ('[items]\ntraining = "oscd-*"', r"run\.toml, table items: training='oscd-\*' must be"),
+        ("[sampling]\ncount = 0", r"run\.toml, table sampling: count=0 must be at least 1"),
+        ("start = 3", "start=3 must be"),
+    ],
+)
+def test_a_recipe_with_a_wrong_value_is_refused_before_any_work(tmp_path, text, words):
+    file = tmp_path / "run.toml"
+    file.write_text(f'ratio = 2\nlevel = "L2A"\n{text}\n')
+    with pytest.raises(UsageError, match=words):
+        read_recipe(file)
+
+
 def test_bundles_are_found_by_name_folder_or_preset(tmp_path):
     (tmp_path / "mine" / "2x").mkdir(parents=True)
     assert recipes.bundle_of(tmp_path / "mine", 2) == tmp_path / "mine" / "2x"

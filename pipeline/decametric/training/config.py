@@ -10,6 +10,22 @@ from typing import Any, Literal
 
 from decametric.errors import UsageError
 from decametric.superres.orientations import ORIENTATIONS
+from decametric.training.checks import FROM_0, FROM_1, POSITIVE, SHARE, check
+
+_OF_PATCHES = {
+    **dict.fromkeys(("size", "count", "scales"), FROM_1),
+    "repeats": POSITIVE,
+    **dict.fromkeys(("weights", "seed"), FROM_0),
+    **dict.fromkeys(("min_valid", "max_cloud"), SHARE),
+}
+_OF_RUNS = {
+    **dict.fromkeys(("blocks", "features", "batch", "epochs", "steps", "plateau"), FROM_1),
+    "patience": FROM_1,
+    **dict.fromkeys(("learning_rate", "clip"), POSITIVE),
+    **dict.fromkeys(("context", "weight_decay", "gain", "brightness", "offset", "seed"), FROM_0),
+    **dict.fromkeys(("warmup", "floor", "average", "foreign"), SHARE),
+    "teachers": (0, ORIENTATIONS),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +55,10 @@ class Sampling:
     seed: int = 0
     """Seed of the positions."""
 
+    def __post_init__(self) -> None:
+        """Refuse what no patches can be cut by."""
+        check(self, _OF_PATCHES)
+
     def wanted(self, item: str, pixels: float) -> int:
         """Patches of one item that has so many pixels of the target."""
         factor = next((f for glob, f in self.weights.items() if fnmatchcase(item, glob)), 1.0)
@@ -53,8 +73,8 @@ class TrainConfig:
     """2 (20 m to 10 m) or 6 (60 m to 10 m)."""
     level: Literal["L1C", "L2A"]
     """Level of the scenes that the network is for."""
-    network: str = "dsen2"
-    """A name of `decametric.superres.networks.NETWORKS`."""
+    network: Literal["dsen2", "vdsen2", "aesr", "fast"] = "dsen2"
+    """One of `decametric.superres.networks.NETWORKS`."""
     blocks: int | None = None
     """Residual blocks; None: the network's own number."""
     features: int | None = None
@@ -125,13 +145,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no training can do."""
-        for name in ("batch", "epochs", "learning_rate"):
-            if getattr(self, name) <= 0:
-                message = f"{name}={getattr(self, name)} must be above 0."
-                raise UsageError(message)
-        if not 0 <= self.teachers <= ORIENTATIONS:
-            message = f"teachers={self.teachers} must be from 0 to {ORIENTATIONS} orientations."
-            raise UsageError(message)
+        check(self, _OF_RUNS)
 
     def check_start(self, start: str | Path | None) -> None:
         """Refuse to be taught without a bundle that is the start and teaches."""
@@ -159,6 +173,10 @@ class Selection:
     catalog: str | None = None
     """STAC API to search products in, where no items are given."""
 
+    def __post_init__(self) -> None:
+        """Refuse what selects nothing."""
+        check(self, {})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -174,6 +192,10 @@ class Recipe:
     """Which items; table ``[items]``."""
     start: str | None = None
     """Recipe, by name or file, that is followed first; its weights are the start of this one."""
+
+    def __post_init__(self) -> None:
+        """Refuse what names no recipe."""
+        check(self, {})
 
 
 def read_recipe(path: str | Path, **overrides: Any) -> Recipe:  # noqa: ANN401
@@ -216,6 +238,6 @@ def _filled(kind: type[Any], values: dict[str, Any], where: str) -> Any:  # noqa
         raise UsageError(message)
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except TypeError as error:
-        message = f"{where}: {error}."
-        raise UsageError(message) from error
+    except UsageError as error:
+        message = f"{where}: {error}"
+        raise UsageError(message) from None

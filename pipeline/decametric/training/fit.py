@@ -297,10 +297,6 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
 
 def _network(config: TrainConfig) -> keras.Model:
     """A network with random weights."""
-    if config.network not in networks.NETWORKS:
-        known = ", ".join(networks.NETWORKS)
-        message = f"network={config.network!r} is unknown; choose from {known}."
-        raise UsageError(message)
     options = {"blocks": config.blocks, "features": config.features}
     given = {key: value for key, value in options.items() if value is not None}
     return networks.NETWORKS[config.network](*BANDS_OF_RATIO[config.ratio], **given)
