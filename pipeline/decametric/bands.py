@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from decametric.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,11 @@ NETWORK_BANDS: dict[int, tuple[str, ...]] = {10: BANDS_10M, 20: BANDS_20M, 60: B
 def group(resolution: int) -> str:
     """Name of the DataTree child that holds the bands of one resolution: 10 -> ``"r10m"``."""
     return f"r{resolution}m"
+
+
+def listed(bands: str | Iterable[str]) -> list[str]:
+    """Names as a list; a single one may stand for itself."""
+    return [bands] if isinstance(bands, str) else list(bands)
 
 
 def band_name(text: str) -> str:

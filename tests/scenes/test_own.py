@@ -427,6 +427,7 @@ CALLS = {
         "B05 has no dimension time, other bands have 2 dates",
     ),
     "tree": (xr.DataTree.from_dict({"x": xr.Dataset()}), {}, "no bands below r10m, r20m or r60m"),
+    "path": ({"B02": "b02.tif"}, {}, "B02 is a str, not a DataArray; open files with rioxarray"),
     "chunk": ({"B02": raster("B02")}, {"chunk": 7}, "chunk=7 is not a multiple of 6"),
 }
 

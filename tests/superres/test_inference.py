@@ -475,6 +475,19 @@ def test_a_band_asked_for_that_the_scene_lacks_is_named():
         sharpen(made.scene_of(bands, 36), Bicubic(), bands=["B02", "B11"])
 
 
+def test_a_single_band_may_be_named_alone():
+    scene = made.scene_of(made.random_bands(60, 60), 60)
+    (found,) = (name for name in sharpen(scene, "bicubic", bands="B11").data_vars if name != "SCL")
+    assert found == "B11"
+
+
+def test_what_is_no_scene_is_refused():
+    scene = made.scene_of(made.random_bands(60, 60), 60)
+    for thing in (scene["r20m"].to_dataset(), sharpen(scene, "bicubic")):
+        with pytest.raises(UsageError, match="A Dataset is no scene"):
+            sharpen(thing, "bicubic")
+
+
 @pytest.mark.parametrize("name", ["B10", "cirrus"])
 def test_cirrus_is_never_sharpened(name):
     bands = {**made.random_bands(36, 36), "B10": np.ones((1, 6, 6), "f4")}

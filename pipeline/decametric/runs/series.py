@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from decametric.bands import listed
 from decametric.grid import DEFAULT_CHUNK
 from decametric.runs.executors import executor
 from decametric.runs.grouping import Scene, scenes
@@ -132,7 +133,7 @@ def run_series(
     """
     order = Order(
         predictor=predictor,
-        bands=None if bands is None else tuple(bands),
+        bands=None if bands is None else tuple(listed(bands)),
         bbox=bbox,
         chunk=chunk,
         window=window,

@@ -131,7 +131,7 @@ def _named(bands: Mapping[str, xr.DataArray] | xr.Dataset | xr.DataTree) -> Arra
     Raises
     ------
     UsageError
-        If a name means no band, or two mean the same.
+        If a name means no band, two mean the same, or there is no array under one.
     """
     if isinstance(bands, xr.DataTree):
         return _of_tree(bands)
@@ -142,6 +142,12 @@ def _named(bands: Mapping[str, xr.DataArray] | xr.Dataset | xr.DataTree) -> Arra
         name = SCL if str(key).upper() == SCL else band_name(str(key))
         if name in found:
             message = f"{name} is given twice ({', '.join(map(str, bands))}); give it once."
+            raise UsageError(message)
+        if not hasattr(array, "dims"):
+            message = (
+                f"{name} is a {type(array).__name__}, not a DataArray; open files with "
+                "rioxarray.open_rasterio."
+            )
             raise UsageError(message)
         found[name] = array
     if not found:

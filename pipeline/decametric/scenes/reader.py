@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from odc.geo.xr import xr_coords
 
-from decametric.bands import BANDS, RESOLUTIONS, band_name, group
+from decametric.bands import BANDS, RESOLUTIONS, band_name, group, listed
 from decametric.errors import SceneError
 from decametric.grid import DEFAULT_CHUNK, check_chunk, crop, nested, window_edge
 from decametric.scenes.access import locator
@@ -203,8 +203,7 @@ def _names(bands: Iterable[str] | None, described: list[Described]) -> list[str]
         scl = all(SCL in info.assets for _, info in described)
         wanted = {*TWELVE, SCL} if scl else set(TWELVE)
     else:
-        bands = [bands] if isinstance(bands, str) else bands
-        wanted = {SCL if name.upper() == SCL else band_name(name) for name in bands}
+        wanted = {SCL if name.upper() == SCL else band_name(name) for name in listed(bands)}
     for _, info in described:
         lacking = [name for name in RESOLUTION if name in wanted and name not in info.assets]
         if lacking:

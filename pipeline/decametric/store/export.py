@@ -12,7 +12,7 @@ import xarray as xr
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from decametric.bands import BANDS
+from decametric.bands import BANDS, listed
 from decametric.errors import StoreError, UsageError
 from decametric.store.cog import Raster, write_cogs
 from decametric.store.layout import DIMS
@@ -171,12 +171,13 @@ def _dates(dataset: xr.Dataset, bands: Sequence[str] | None, time: str | None) -
 def _banded(dataset: xr.Dataset, bands: Sequence[str] | None) -> xr.Dataset:
     """The wanted variables of a dataset."""
     known = [str(name) for name, each in dataset.data_vars.items() if each.dims == DIMS]
-    unknown = [name for name in bands or () if name not in known]
+    wanted = listed(bands or known)
+    unknown = [name for name in wanted if name not in known]
     if unknown or not known:
         there = f"it has {', '.join(known)}" if known else "it has no band over (time, y, x)"
         message = f"{dataset.attrs['tile']} has no {', '.join(unknown) or 'bands'}; {there}."
         raise UsageError(message)
-    return dataset[list(bands or known)]
+    return dataset[wanted]
 
 
 def _period(dataset: xr.Dataset, time: str | None) -> xr.Dataset:

@@ -22,7 +22,7 @@ import xarray as xr
 from odc.geo.xr import xr_coords
 
 from decametric import __version__
-from decametric.bands import BANDS, BANDS_10M, RESOLUTIONS, SHARPENED, band_name, group
+from decametric.bands import BANDS, BANDS_10M, RESOLUTIONS, SHARPENED, band_name, group, listed
 from decametric.errors import SceneError, UsageError
 from decametric.grid import DEFAULT_CHUNK, NEST, block_edges, check_chunk, window_edge
 from decametric.superres.blocks import Job, block, factor, pack
@@ -82,8 +82,11 @@ def sharpen(
     SceneError
         If the scene lacks a band that is needed, or is of another level.
     UsageError
-        If a band cannot be returned, or `window` does not fit.
+        If `scene` is none, a band cannot be returned, or `window` does not fit.
     """
+    if not hasattr(scene, "children"):
+        message = f"A {type(scene).__name__} is no scene; give what load or from_bands returned."
+        raise UsageError(message)
     predictor = predictor_for([scene.attrs.get("level")], predictor)
     _check_level(scene, predictor, any_level=any_level)
     native, wanted = _wanted(scene, predictor, bands)
@@ -112,7 +115,7 @@ def _wanted(
         if isinstance(predictor, Interpolation):  # needs no other band, so takes what is there
             everything = [band for band in everything if band in present]
         return sorted(native), everything
-    names = list(dict.fromkeys(band_name(band) for band in bands))
+    names = list(dict.fromkeys(band_name(band) for band in listed(bands)))
     possible = set(BANDS_10M) | set(predictor.bands_out)
     if impossible := [name for name in names if name not in possible]:
         message = (

@@ -61,11 +61,10 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401  (an annotation)
         )
     if inner:  # a union
         return any(_fits(value, one) for one in inner)
-    if isinstance(value, bool):
-        return kind is bool
     if kind in (int, float):
         # Not NumPy's: what is set is written as JSON.
-        return isinstance(value, (int, kind)) and math.isfinite(value)
+        number = isinstance(value, (int, float)) and math.isfinite(value)
+        return number and isinstance(value, (int, kind)) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 
