@@ -80,7 +80,8 @@ def test_a_cluster_of_a_file(file, monkeypatch):
 def test_a_queue_is_refused_where_no_job_can_be_submitted(file, monkeypatch, tmp_path):
     pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
     monkeypatch.setenv("PATH", str(tmp_path))
-    options = "{cores: 1, memory: 1GiB, scheduler_options: {dashboard: false}}"
+    quiet = '{dashboard: false, dashboard_address: "127.0.0.1:0", host: 127.0.0.1}'
+    options = f"{{cores: 1, memory: 1GiB, scheduler_options: {quiet}}}"
     text = f"decametric: {{cluster: dask_jobqueue.SLURMCluster, workers: 1, options: {options}}}"
     with (
         pytest.raises(DecametricError, match="cannot start workers: there is no sbatch here"),
